@@ -1,0 +1,1 @@
+//! The product behind OpenClaw Server: actors, their rules and their SQL.

@@ -1,0 +1,1 @@
+//! The runtime behind customer-service chat.

@@ -1,0 +1,3 @@
+//! The `openclaw-server` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Promises of the server, each tested as its user would see it.
