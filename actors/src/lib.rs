@@ -1,1 +1,12 @@
 //! The product behind OpenClaw Server: actors, their rules and their SQL.
+//!
+//! One folder is one actor: its messages, its pure rules and its SQL. Folders meet only in the files beside this one
+//! and through the event log. Nothing here knows the HTTP server in front.
+
+pub mod answer;
+pub mod clock;
+pub mod event;
+pub mod ids;
+pub mod store;
+pub mod supervision;
+pub mod writer;

@@ -1,0 +1,137 @@
+//! Answerers: what a conversation's actor asks, and the stream of text that comes back.
+//!
+//! An answerer is asked with everything it may know ([`Question`]) and gives a stream that ends with
+//! [`Chunk::Done`] or an error. Dropping the stream ends the work behind it at once.
+
+use std::sync::Arc;
+
+use futures_util::stream::LocalBoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ArticleId, ConversationId, OrgId, TurnId};
+
+/// Who said something, as a model sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The person who asks.
+    Customer,
+    /// An earlier answer of ours.
+    Assistant,
+    /// A person of the company.
+    Agent,
+    /// A note of the system, such as the end of a handover.
+    System,
+}
+
+/// One thing said.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// By whom.
+    pub by: Speaker,
+    /// The words.
+    pub text: Arc<str>,
+}
+
+/// What an answerer is asked. The last customer messages are the ones to answer.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Whose articles may be used.
+    pub org: OrgId,
+    /// The conversation, for logs.
+    pub conversation: ConversationId,
+    /// The turn: a seed for whatever is drawn.
+    pub turn: TurnId,
+    /// 1, 2, 3: a restart after a crash asks again.
+    pub attempt: i64,
+    /// The conversation's language, if known: `nl`, `en`, …
+    pub language: Option<String>,
+    /// Everything said, oldest first, without the reply that a retry replaces.
+    pub said: Vec<Said>,
+    /// The model asked for, if the message named one.
+    pub model: Option<String>,
+    /// How a load test wants its answer, if the message said so.
+    pub synthetic: Option<synthetic::Synthetic>,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chunk {
+    /// More text; never empty.
+    Text(String),
+    /// The answer is whole.
+    Done(Finished),
+}
+
+/// What is known of an answer once it is whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// What the answerer decided.
+    pub outcome: Outcome,
+    /// What the answer rests on.
+    pub citations: Vec<Citation>,
+    /// How sure the answerer is, from 0 to 1, if it can tell.
+    pub confidence: Option<f64>,
+    /// What was counted.
+    pub usage: Usage,
+    /// The model that answered.
+    pub model: String,
+}
+
+/// What an answerer decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Answered from the articles.
+    Answered,
+    /// Only suggested where the answer may be.
+    Suggested,
+    /// Said plainly that it does not know.
+    Unanswered,
+    /// A greeting, thanks or goodbye.
+    SmallTalk,
+    /// Handed to a person.
+    Handover,
+}
+
+/// Where part of an answer comes from. `start` and `end` count characters of the answer's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Citation {
+    /// The article.
+    pub article_id: ArticleId,
+    /// Its version at the time.
+    pub article_version: i64,
+    /// Its title at the time.
+    pub title: String,
+    /// Where a person can read it.
+    pub url: Option<String>,
+    /// The words of the article.
+    pub passage: String,
+    /// Where they begin in the answer.
+    pub start: usize,
+    /// Where they end in it.
+    pub end: usize,
+}
+
+/// Tokens of a question and its answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of everything the model was given.
+    pub prompt_tokens: u64,
+    /// Of the answer.
+    pub completion_tokens: u64,
+}
+
+/// Why an answer did not come. The text is for a person and never holds an upstream's own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AnswerError {
+    /// For programs: `model_failed`, `model_timeout`, …
+    pub code: &'static str,
+    /// For a person.
+    pub message: &'static str,
+}
+
+/// Text as it comes, then [`Chunk::Done`].
+pub type AnswerStream = LocalBoxStream<'static, Result<Chunk, AnswerError>>;
+
+pub mod synthetic;

@@ -1,0 +1,167 @@
+//! A durable event: what happened, as one JSON object that is the same on streams, in lists and in webhooks.
+//!
+//! The log is the table `events`. A message's text stands only in `messages`; an event about a message is joined
+//! with it when read, which is why [`EventRow::data`] holds everything but the message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    clock::Timestamp,
+    ids::{ConversationId, EventId, OrgId, TurnId},
+};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// The type of a durable event.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventKind {
+            /// As it stands in `type` and in the store.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The kind of that name.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A conversation began.
+    ConversationStarted = "conversation.started",
+    /// A field of it was changed by PATCH.
+    ConversationUpdated = "conversation.updated",
+    /// A message woke a completed one.
+    ConversationReopened = "conversation.reopened",
+    /// The customer rated it.
+    ConversationRated = "conversation.rated",
+    /// It was completed.
+    ConversationCompleted = "conversation.completed",
+    /// It was erased; on the organization's stream.
+    ConversationDeleted = "conversation.deleted",
+    /// A customer's message.
+    MessageReceived = "message.received",
+    /// A message of the assistant, an agent or the system.
+    MessageSent = "message.sent",
+    /// A turn waits behind another.
+    TurnQueued = "turn.queued",
+    /// A turn's answer begins.
+    TurnStarted = "turn.started",
+    /// Its answer begins again after a crash.
+    TurnRestarted = "turn.restarted",
+    /// It ended with a whole answer.
+    TurnCompleted = "turn.completed",
+    /// It was stopped.
+    TurnStopped = "turn.stopped",
+    /// It failed.
+    TurnFailed = "turn.failed",
+    /// An article can be found.
+    KnowledgeIndexed = "knowledge.indexed",
+    /// An article cannot be indexed.
+    KnowledgeFailed = "knowledge.failed",
+}
+
+impl EventKind {
+    /// It ends a turn.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::TurnCompleted | Self::TurnStopped | Self::TurnFailed)
+    }
+
+    /// It opens an answer at offset 0.
+    #[must_use]
+    pub fn opens_answer(self) -> bool {
+        matches!(self, Self::TurnStarted | Self::TurnRestarted)
+    }
+
+    /// Its data includes a message, which is stored beside it under the same sequence.
+    #[must_use]
+    pub fn has_message(self) -> bool {
+        matches!(self, Self::MessageReceived | Self::MessageSent)
+    }
+}
+
+/// The row of an event, before the writer gives it a position.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// The conversation or the organization.
+    pub stream_id: String,
+    /// 1, 2, 3 … within the stream.
+    pub sequence: i64,
+    /// Constant over retries and replays.
+    pub id: EventId,
+    /// Whose it is.
+    pub org: OrgId,
+    /// What happened.
+    pub kind: EventKind,
+    /// The turn it belongs to: what a turn's own stream shows.
+    pub turn: Option<TurnId>,
+    /// The JSON of `data`, or for a message's event what is in it beside the message (`{}` if nothing).
+    pub data: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An event ready to be shown: rendered once, shared by every reader.
+#[derive(Debug, Clone)]
+pub struct DurableEvent {
+    /// Its place in the stream.
+    pub sequence: i64,
+    /// What happened.
+    pub kind: EventKind,
+    /// The turn it belongs to.
+    pub turn: Option<TurnId>,
+    /// The attempt, for the two kinds that open an answer; else 0.
+    pub attempt: i64,
+    /// The text of an assistant's message, from which a reader that missed its end takes the rest.
+    pub reply: Option<Arc<str>>,
+    /// The one JSON object.
+    pub json: Bytes,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    id: EventId,
+    r#type: &'static str,
+    timestamp: Timestamp,
+    organization_id: OrgId,
+    conversation_id: Option<ConversationId>,
+    sequence: Option<i64>,
+    data: &'a RawValue,
+}
+
+/// Writes the one JSON object of an event whose data is complete.
+///
+/// # Errors
+/// `data` is not JSON, which only a corrupt row can cause.
+pub fn render(row: &EventRow, data: &RawValue) -> Result<Bytes, serde_json::Error> {
+    // An event of the organization's own stream names neither a conversation nor a sequence.
+    let conversation_id = row.stream_id.parse().ok();
+    let envelope = Envelope {
+        id: row.id,
+        r#type: row.kind.as_str(),
+        timestamp: row.at,
+        organization_id: row.org,
+        conversation_id,
+        sequence: conversation_id.is_some().then_some(row.sequence),
+        data,
+    };
+    serde_json::to_vec(&envelope).map(Bytes::from)
+}

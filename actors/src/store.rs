@@ -1,0 +1,144 @@
+//! The store: one SQL text on SQLite (embedded) or PostgreSQL.
+//!
+//! Reads go through [`Store`], from anywhere. Writes go through the [`Writer`](crate::writer::Writer) alone.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions, PgPool, SqlitePool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// Migrations only add; both databases take the same text.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Readers beside the writer. WAL lets them run at once; more than a few only compete for two cores.
+const SQLITE_READERS: u32 = 4;
+
+/// Connections for reads on PostgreSQL; its default allows 100 in all, shared with other nodes.
+const POSTGRES_READERS: u32 = 16;
+
+/// How long a read waits for a free connection before it is refused as unavailable.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long one process waits for another's write on SQLite: an offline command beside the server.
+const SQLITE_BUSY_WITHIN: Duration = Duration::from_secs(5);
+
+/// The store could not do what was asked; says what that was.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed to {attempt}")]
+pub struct StoreError {
+    attempt: &'static str,
+    #[source]
+    source: sqlx::Error,
+}
+
+/// Names what was being attempted when the database refused.
+pub trait Attempting<T> {
+    /// Wraps the error with a verb phrase: "read messages".
+    ///
+    /// # Errors
+    /// The same failure, named.
+    fn attempting(self, attempt: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T, E: Into<sqlx::Error>> Attempting<T> for Result<T, E> {
+    fn attempting(self, attempt: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError { attempt, source: source.into() })
+    }
+}
+
+/// Where everything is kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// Embedded: one file, many readers.
+    Sqlite {
+        /// Readers.
+        pool: SqlitePool,
+        /// How to open the writer's own connection.
+        options: Box<SqliteConnectOptions>,
+    },
+    /// A server shared by several nodes.
+    Postgres {
+        /// Readers.
+        pool: PgPool,
+        /// How to open the writer's own connection.
+        options: Box<PgConnectOptions>,
+    },
+}
+
+/// Runs the same query on whichever database the store is.
+///
+/// `on_pool!(store, |pool| sqlx::query_as(SELECT).bind(org).fetch_all(pool).await)`
+#[macro_export]
+macro_rules! on_pool {
+    ($store:expr, |$pool:ident| $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite { pool: $pool, .. } => $body,
+            $crate::store::Store::Postgres { pool: $pool, .. } => $body,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the embedded database in `directory`, creating and migrating it as needed.
+    ///
+    /// # Errors
+    /// The file cannot be opened or its schema is newer than this program.
+    pub async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(directory.join("openclaw.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // WAL with NORMAL loses acknowledged rows in a power cut; FULL does not.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(SQLITE_BUSY_WITHIN)
+            // Erasing must mean it: freed pages are overwritten.
+            .pragma("secure_delete", "ON")
+            .foreign_keys(false)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_with(options.clone())
+            .await
+            .attempting("open the database")?;
+        MIGRATIONS.run(&pool).await.attempting("migrate the database")?;
+        Ok(Self::Sqlite { pool, options: Box::new(options) })
+    }
+
+    /// Connects to PostgreSQL and migrates it as needed.
+    ///
+    /// # Errors
+    /// The address is malformed, the server is away, or its schema is newer than this program.
+    pub async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
+        let options: PgConnectOptions =
+            url.parse::<PgConnectOptions>().attempting("read the database address")?;
+        // Stated, not inherited: an acknowledged fact is on disk.
+        let options = options.options([("synchronous_commit", "on")]).disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_READERS)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_with(options.clone())
+            .await
+            .attempting("connect to the database")?;
+        MIGRATIONS.run(&pool).await.attempting("migrate the database")?;
+        Ok(Self::Postgres { pool, options: Box::new(options) })
+    }
+
+    /// Proves that the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_pool!(self, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop))
+            .attempting("answer a ping")
+    }
+
+    /// Closes all readers, after those in use are returned.
+    pub async fn close(&self) {
+        on_pool!(self, |pool| pool.close().await);
+    }
+}

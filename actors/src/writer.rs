@@ -1,0 +1,188 @@
+//! Group commit: one task and one connection through which every write goes.
+//!
+//! The task takes all that is queued, commits it, answers everyone, and never lingers: while it commits, the next
+//! group gathers by itself. An [`Op`] is rows per table, so a group costs one multi-row statement per table however
+//! many ops are in it. Whoever gets `Ok` has its rows on disk.
+//!
+//! Nobody's bad op fails a neighbour: if a group is refused it is rolled back and each op is tried alone. A commit
+//! whose outcome is unknown (the connection broke under it) is looked up before anyone is answered.
+
+mod claim;
+mod group;
+mod link;
+mod rows;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use actix::Arbiter;
+use tokio::sync::{mpsc, oneshot};
+
+use self::group::Committer;
+pub use self::rows::{Op, Row, Statement, Table, Value};
+use crate::store::{Store, StoreError};
+
+/// Ops that may wait for a commit. At a few thousand commits' worth of rows a second this is a fraction of a second
+/// of work; a longer queue would only make everyone late.
+pub const QUEUE_CAPACITY: usize = 512;
+
+/// Why a write was not made. Nothing of the op is stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// Too much is waiting already.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// Something with the same key is stored, or what the op expected no longer holds.
+    #[error("the write conflicts with what is stored")]
+    Conflict,
+    /// The store is away or full.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Arc<StoreError>),
+    /// The writer has stopped.
+    #[error("the writer has stopped")]
+    Stopped,
+}
+
+/// Can the store be written?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// The last commit worked.
+    Writable,
+    /// The last commit was refused; the next may work.
+    Away,
+    /// The disk failed under an fsync: nothing written since can be trusted, the process must restart.
+    Broken,
+}
+
+/// One op with the place where its outcome is awaited.
+struct Queued {
+    op: Op,
+    outcome: oneshot::Sender<Result<(), WriteError>>,
+}
+
+enum Command {
+    Commit(Queued),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer's task. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    commands: mpsc::Sender<Command>,
+    health: Arc<AtomicU8>,
+}
+
+impl Writer {
+    /// Starts the writer on an arbiter of its own, under a lease named for `node`.
+    ///
+    /// `node` identifies the data directory, whose lock makes sure that no other live process has the same name:
+    /// a lease of that name left by a crash is taken over at once.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn start(store: &Store, node: &str) -> Result<Self, StoreError> {
+        let (commands, queue) = mpsc::channel(QUEUE_CAPACITY);
+        let health = Arc::new(AtomicU8::new(Health::Writable as u8));
+        let committer = Committer::open(store.clone(), node.to_owned(), Arc::clone(&health)).await?;
+        Arbiter::new().spawn(run(committer, queue));
+        Ok(Self { commands, health })
+    }
+
+    /// Queues the op and waits until it is on disk.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; nothing of the op is stored then.
+    pub async fn commit(&self, op: Op) -> Result<(), WriteError> {
+        let (outcome, answered) = oneshot::channel();
+        self.commands.try_send(Command::Commit(Queued { op, outcome })).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => WriteError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
+        })?;
+        answered.await.unwrap_or(Err(WriteError::Stopped))
+    }
+
+    /// Waits until every op queued before this call has ended, one way or the other.
+    ///
+    /// # Errors
+    /// The writer has stopped.
+    pub async fn barrier(&self) -> Result<(), WriteError> {
+        let (outcome, answered) = oneshot::channel();
+        let empty = Command::Commit(Queued { op: Op::default(), outcome });
+        self.commands.send(empty).await.map_err(|_| WriteError::Stopped)?;
+        answered.await.unwrap_or(Err(WriteError::Stopped))
+    }
+
+    /// Can the store be written?
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            0 => Health::Writable,
+            1 => Health::Away,
+            _ => Health::Broken,
+        }
+    }
+
+    /// Commits what is queued, gives the lease back and closes the connection.
+    pub async fn close(&self) {
+        let (closed, answered) = oneshot::channel();
+        if self.commands.send(Command::Close(closed)).await.is_ok() {
+            // An error means that the task ended before: closed all the same.
+            let _ = answered.await;
+        }
+    }
+}
+
+async fn run(mut committer: Committer, mut queue: mpsc::Receiver<Command>) {
+    let mut renewal = tokio::time::interval(claim::RENEW_EVERY);
+    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let first = tokio::select! {
+            biased;
+            command = queue.recv() => command,
+            _ = renewal.tick() => {
+                committer.renew().await;
+                continue;
+            }
+        };
+        let (group, closing) = gather(first, &mut queue);
+        committer.commit(group).await;
+        if let Some(closed) = closing {
+            committer.close().await;
+            // Nobody waiting is fine: the process is going down.
+            let _ = closed.send(());
+            return;
+        }
+    }
+}
+
+/// The rows of one commit, in bytes, beyond which the rest waits for the next: bounds memory and lock time.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// Takes what is queued now, up to one group. A channel that closed is a close without anyone waiting.
+fn gather(
+    first: Option<Command>,
+    queue: &mut mpsc::Receiver<Command>,
+) -> (Vec<Queued>, Option<oneshot::Sender<()>>) {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    let mut next = first;
+    loop {
+        match next {
+            Some(Command::Commit(queued)) => {
+                bytes += queued.op.size();
+                group.push(queued);
+            }
+            Some(Command::Close(closed)) => return (group, Some(closed)),
+            None => return (group, Some(oneshot::channel().0)),
+        }
+        if group.len() >= QUEUE_CAPACITY || bytes >= GROUP_BYTES {
+            return (group, None);
+        }
+        match queue.try_recv() {
+            Ok(command) => next = Some(command),
+            Err(_) => return (group, None),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! One group of ops, committed together or, if one is at fault, one by one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use tracing::{error, warn};
+
+use super::{
+    Health, Queued, WriteError,
+    claim::Claim,
+    link::{Link, Refusal, refusal},
+    rows::{Op, Statement, Table, Value},
+};
+use crate::store::{Attempting, Store, StoreError};
+
+/// Rows per statement, largest first. sqlx-sqlite looks placeholders up one by one, which a longer statement pays
+/// for more than it saves.
+const CHUNKS: [usize; 4] = [16, 8, 4, 1];
+
+/// How often a writer without a connection tries to get one, while those who wait are refused.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the outcome of a commit whose connection broke is looked up before the writer gives up on knowing it.
+const LOOK_UPS: u32 = 300;
+
+const EVENTS: Table = Table {
+    into: "events (stream_id, sequence, writer_id, position, id, org_id, kind, turn_id, data, created_at)",
+    columns: 10,
+    key: 2,
+    on_conflict: "",
+};
+
+/// The connection and the lease; without one while the store is away.
+pub(super) struct Committer {
+    store: Store,
+    node: String,
+    session: Option<Session>,
+    health: Arc<AtomicU8>,
+}
+
+struct Session {
+    link: Link,
+    claim: Claim,
+}
+
+/// How the attempt to commit some ops ended.
+enum Attempt {
+    Committed,
+    /// Nothing is stored.
+    Refused(Refusal, sqlx::Error),
+    /// What an op expected does not hold. Nothing is stored.
+    Unexpected,
+    /// The lease is another's. Nothing is stored.
+    Fenced,
+}
+
+impl Committer {
+    pub(super) async fn open(store: Store, node: String, health: Arc<AtomicU8>) -> Result<Self, StoreError> {
+        let mut committer = Self { store, node, session: None, health };
+        committer.connect().await?;
+        Ok(committer)
+    }
+
+    async fn connect(&mut self) -> Result<&mut Session, StoreError> {
+        if self.session.is_none() {
+            let mut link = Link::open(&self.store).await?;
+            let claim = Claim::take(&mut link, &self.node).await.attempting("claim a writer")?;
+            self.session = Some(Session { link, claim });
+        }
+        self.session.as_mut().ok_or(sqlx::Error::PoolClosed).attempting("connect the writer")
+    }
+
+    pub(super) async fn renew(&mut self) {
+        let empty = self.attempt(&[Op::default()]).await;
+        if let Err(error) = empty.map(|_| ()) {
+            warn!(error = %error, "the writer's lease was not renewed");
+        }
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Some(Session { mut link, claim }) = self.session.take() {
+            if let Err(error) = claim.release(&mut link).await {
+                warn!(error = %error, "the writer's lease was left to expire");
+            }
+            link.close().await;
+        }
+    }
+
+    /// Commits the group and answers everyone in it.
+    pub(super) async fn commit(&mut self, group: Vec<Queued>) {
+        let (ops, outcomes): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|queued| (queued.op, queued.outcome)).unzip();
+        let results = if ops.iter().all(Op::is_empty) {
+            vec![Ok(()); ops.len()]
+        } else {
+            self.commit_or_isolate(&ops).await
+        };
+        for (outcome, result) in outcomes.into_iter().zip(results) {
+            // Whoever stopped waiting will find the op in the store, or not.
+            let _ = outcome.send(result);
+        }
+    }
+
+    async fn commit_or_isolate(&mut self, ops: &[Op]) -> Vec<Result<(), WriteError>> {
+        match self.attempt(ops).await {
+            Ok(Attempt::Committed) => vec![Ok(()); ops.len()],
+            Ok(Attempt::Refused(Refusal::Row, _) | Attempt::Unexpected) if ops.len() > 1 => {
+                let mut results = Vec::with_capacity(ops.len());
+                for op in ops {
+                    let alone = self.attempt(std::slice::from_ref(op)).await;
+                    results.push(self.outcome(alone));
+                }
+                results
+            }
+            ended => vec![self.outcome(ended); ops.len()],
+        }
+    }
+
+    fn outcome(&self, ended: Result<Attempt, StoreError>) -> Result<(), WriteError> {
+        match ended {
+            Ok(Attempt::Committed) => Ok(()),
+            Ok(Attempt::Unexpected) => Err(WriteError::Conflict),
+            Ok(Attempt::Refused(Refusal::Row, error)) if is_unique_violation(&error) => {
+                Err(WriteError::Conflict)
+            }
+            Ok(Attempt::Refused(_, error)) => {
+                let refused: Result<(), _> = Err(error).attempting("commit");
+                Err(unavailable(refused))
+            }
+            Ok(Attempt::Fenced) => {
+                Err(unavailable(Err(sqlx::Error::PoolClosed).attempting("keep its lease")))
+            }
+            Err(error) => Err(unavailable(Err(error))),
+        }
+    }
+
+    /// Tries once; after a lost lease once more under a new one. Keeps readiness up to date.
+    async fn attempt(&mut self, ops: &[Op]) -> Result<Attempt, StoreError> {
+        for _ in 0..2 {
+            let node_away = Health::Away as u8;
+            let session = match self.connect().await {
+                Ok(session) => session,
+                Err(error) => {
+                    self.health.fetch_max(node_away, Ordering::Relaxed);
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                    return Err(error);
+                }
+            };
+            let attempt = session.attempt(ops).await;
+            match attempt {
+                Attempt::Committed | Attempt::Refused(Refusal::Row, _) | Attempt::Unexpected => {
+                    self.mark(Health::Writable);
+                    return Ok(attempt);
+                }
+                Attempt::Fenced => {
+                    warn!("the writer lost its lease and takes another");
+                    self.session = None;
+                }
+                Attempt::Refused(Refusal::Disk, ref source) => {
+                    error!(error = %source, "the disk failed to store a commit; the process must restart");
+                    self.mark(Health::Broken);
+                    return Ok(attempt);
+                }
+                Attempt::Refused(Refusal::Store, _) => {
+                    self.mark(Health::Away);
+                    return Ok(attempt);
+                }
+                Attempt::Refused(Refusal::Connection, _) => {
+                    self.mark(Health::Away);
+                    return self.settle(attempt).await;
+                }
+            }
+        }
+        Ok(Attempt::Fenced)
+    }
+
+    /// A broken disk stays broken until the process restarts.
+    fn mark(&self, health: Health) {
+        if self.health.load(Ordering::Relaxed) != Health::Broken as u8 {
+            self.health.store(health as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection broke: finds out on a new one whether the commit took effect.
+    async fn settle(&mut self, attempt: Attempt) -> Result<Attempt, StoreError> {
+        let Some(broken) = self.session.take() else { return Ok(attempt) };
+        for _ in 0..LOOK_UPS {
+            let found = async {
+                let mut link = Link::open(&self.store).await?;
+                let took_effect = broken.claim.took_effect(&mut link).await.attempting("look up a commit")?;
+                Ok::<_, StoreError>((link, took_effect))
+            };
+            match found.await {
+                Ok((link, took_effect)) => {
+                    link.close().await;
+                    self.mark(Health::Writable);
+                    return Ok(if took_effect { Attempt::Committed } else { attempt });
+                }
+                Err(error) => {
+                    warn!(error = %error, "the outcome of a commit is not known yet");
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
+            }
+        }
+        // Neither acknowledged nor known: those who wait are told that the store is away, and a command that is
+        // sent again is recognised by its id.
+        Ok(attempt)
+    }
+}
+
+impl Session {
+    async fn attempt(&mut self, ops: &[Op]) -> Attempt {
+        if let Err(error) = self.link.begin().await {
+            return Attempt::Refused(refusal(&error), error);
+        }
+        let position = match self.write(ops).await {
+            Ok(position) => position,
+            Err(attempt) => {
+                self.link.rollback().await;
+                return attempt;
+            }
+        };
+        match self.link.commit().await {
+            Ok(()) => {
+                self.claim.committed(position);
+                Attempt::Committed
+            }
+            Err(error) => {
+                self.link.rollback().await;
+                Attempt::Refused(refusal(&error), error)
+            }
+        }
+    }
+
+    /// Writes everything but the commit; gives the position of the last event.
+    async fn write(&mut self, ops: &[Op]) -> Result<i64, Attempt> {
+        let mut position = self.claim.position;
+        let mut merged = Merged::default();
+        for op in ops {
+            if !op.statements.is_empty() {
+                // Its updates and deletes must see the ops before it, and not those after it.
+                self.flush(&mut merged).await?;
+                for statement in &op.statements {
+                    self.run(statement).await?;
+                }
+            }
+            for row in &op.rows {
+                merged.add(row.table, row.values.clone());
+            }
+            for event in &op.events {
+                position += 1;
+                merged.add(&EVENTS, event_values(event, self.claim.id, position));
+            }
+        }
+        self.flush(&mut merged).await?;
+        let proof = self.claim.proof(position);
+        match self.run(&proof).await {
+            Err(Attempt::Unexpected) => Err(Attempt::Fenced),
+            ended => ended.map(|()| position),
+        }
+    }
+
+    async fn run(&mut self, statement: &Statement) -> Result<(), Attempt> {
+        match self.link.execute(statement.sql, &statement.values).await {
+            Ok(touched) if statement.touches.is_none_or(|expected| expected == touched) => Ok(()),
+            Ok(_) => Err(Attempt::Unexpected),
+            Err(error) => Err(Attempt::Refused(refusal(&error), error)),
+        }
+    }
+
+    async fn flush(&mut self, merged: &mut Merged) -> Result<(), Attempt> {
+        for (table, rows) in merged.tables.drain(..) {
+            let mut rest = rows.as_slice();
+            for chunk in CHUNKS {
+                while rest.len() >= chunk {
+                    let (rows, more) = rest.split_at(chunk);
+                    rest = more;
+                    self.link
+                        .insert(table, rows)
+                        .await
+                        .map_err(|error| Attempt::Refused(refusal(&error), error))?;
+                }
+            }
+        }
+        merged.places.clear();
+        Ok(())
+    }
+}
+
+/// The rows of several ops, by table, in the order in which tables were first named.
+#[derive(Default)]
+struct Merged {
+    tables: Vec<(&'static Table, Vec<Vec<Value>>)>,
+    /// Where the row of a key stands, for tables whose rows replace one another.
+    places: HashMap<(&'static str, Vec<String>), usize>,
+}
+
+impl Merged {
+    fn add(&mut self, table: &'static Table, values: Vec<Value>) {
+        let found = self.tables.iter().position(|(known, _)| known.into == table.into);
+        let index = found.unwrap_or_else(|| {
+            self.tables.push((table, Vec::new()));
+            self.tables.len() - 1
+        });
+        let rows = &mut self.tables[index].1;
+        if table.on_conflict.contains("DO UPDATE") {
+            let key = values[..table.key].iter().map(|value| format!("{value:?}")).collect();
+            if let Some(&place) = self.places.get(&(table.into, key)) {
+                rows[place] = values;
+                return;
+            }
+            let key = values[..table.key].iter().map(|value| format!("{value:?}")).collect();
+            self.places.insert((table.into, key), rows.len());
+        }
+        rows.push(values);
+    }
+}
+
+fn event_values(event: &crate::event::EventRow, writer_id: i64, position: i64) -> Vec<Value> {
+    vec![
+        Value::from(&*event.stream_id),
+        Value::from(event.sequence),
+        Value::from(writer_id),
+        Value::from(position),
+        Value::from(event.id),
+        Value::from(event.org),
+        Value::from(event.kind.as_str()),
+        Value::from(event.turn),
+        Value::from(&*event.data),
+        Value::from(event.at),
+    ]
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+fn unavailable(failed: Result<(), StoreError>) -> WriteError {
+    match failed {
+        Ok(()) => WriteError::Stopped,
+        Err(error) => WriteError::Unavailable(Arc::new(error)),
+    }
+}
