@@ -9,4 +9,6 @@ pub mod event;
 pub mod ids;
 pub mod store;
 pub mod supervision;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod writer;
