@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod clock;
+pub mod conversation;
 pub mod event;
 pub mod ids;
 pub mod store;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::LocalBoxStream;
+use futures_util::{StreamExt, stream, stream::LocalBoxStream};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ArticleId, ConversationId, OrgId, TurnId};
@@ -135,3 +135,57 @@ pub struct AnswerError {
 pub type AnswerStream = LocalBoxStream<'static, Result<Chunk, AnswerError>>;
 
 pub mod synthetic;
+
+/// The models of this server, by configuration.
+#[derive(Debug, Clone)]
+pub struct Answerers {
+    /// The first is the default; a message may name another.
+    models: Arc<Vec<Model>>,
+}
+
+/// A model that can be asked.
+#[derive(Debug, Clone)]
+pub enum Model {
+    /// Text of a given length at a given pace.
+    Synthetic(synthetic::Synthetic),
+}
+
+impl Model {
+    /// As it stands in `GET /v1/models` and on turns.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Synthetic(_) => synthetic::MODEL,
+        }
+    }
+}
+
+impl Answerers {
+    /// The models in order of preference.
+    #[must_use]
+    pub fn new(models: Vec<Model>) -> Self {
+        Self { models: Arc::new(models) }
+    }
+
+    /// Is there a model of that name?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.models.iter().any(|model| model.name() == name)
+    }
+
+    /// Asks the model that the question names, else the first.
+    #[must_use]
+    pub fn ask(&self, question: &Question) -> AnswerStream {
+        let named =
+            question.model.as_ref().and_then(|name| self.models.iter().find(|model| model.name() == name));
+        match named.or(self.models.first()) {
+            Some(Model::Synthetic(options)) => {
+                synthetic::answer(question.synthetic.clone().unwrap_or_else(|| options.clone()), question)
+            }
+            None => {
+                let none = AnswerError { code: "model_failed", message: "no model is configured" };
+                stream::iter([Err(none)]).boxed_local()
+            }
+        }
+    }
+}

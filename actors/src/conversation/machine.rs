@@ -1,0 +1,627 @@
+//! When the inputs of a conversation take effect: one at a time, each on disk before the next.
+//!
+//! The machine is plain data. Inputs go in (`command`, `looked_up`, `text`, `ended`, `committed`), effects come out
+//! of [`Machine::effects`] in order, and the actor carries them out. So the whole of it can be checked without an
+//! actor, a clock or a store.
+//!
+//! An append is in flight or not; while it is, commands wait in a queue and the model's text goes on being shown.
+//! Whatever ends an answer seals it first: from then on no further byte is shown, whatever the commit does.
+
+use std::{collections::VecDeque, mem};
+
+use super::{
+    feed::MAX_ANSWER_BYTES,
+    messages::{Accepted, Command, ConversationKey, Interrupted, Refusal, Reply},
+    record::{Message, StopReason, Turn, TurnStatus},
+    sql::Loaded,
+    turn::{Change, Ending, Shown, State},
+};
+use crate::{
+    answer::{AnswerError, Finished, Outcome, Usage},
+    clock::Timestamp,
+    ids::{MessageId, TurnId},
+    writer::{Op, WriteError},
+};
+
+/// Commands that may wait for the append in flight. A burst of this size is answered in milliseconds; a longer queue
+/// is a client gone wrong.
+pub(super) const WAITING_COMMANDS: usize = 64;
+
+/// How often the end of an answer is tried to be stored, half a second apart, before the actor gives up: then the
+/// store decides at the next load.
+pub(super) const COMMIT_TRIES: u32 = 60;
+
+/// What the model sends belongs to one attempt under one owner; anything else is late and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) turn: TurnId,
+    pub(super) attempt: i64,
+    pub(super) epoch: i64,
+}
+
+/// What must be looked up before a command is decided: was its effect stored already?
+#[derive(Debug, Clone)]
+pub(super) struct LookUp {
+    pub(super) message: MessageId,
+    pub(super) client_message_id: Option<String>,
+}
+
+/// What the machine wants done, in order. `T` is how a command's sender is answered.
+#[derive(Debug)]
+pub(super) enum Effect<T> {
+    /// Read a message and its turn from the store, then call `looked_up`.
+    LookUp(LookUp),
+    /// Store the op, then call `committed`.
+    Commit(Op),
+    /// Store it in half a second, then call `committed`.
+    CommitLater(Op),
+    /// The change is on disk: show its events.
+    Publish(Box<Change>),
+    /// Ask the model.
+    Ask(Stamp),
+    /// End the model's call.
+    StopModel,
+    /// Show text.
+    Show(Stamp, String),
+    /// Show no further byte of the answer.
+    Seal,
+    /// Answer a command.
+    Reply(T, Result<Reply, Interrupted>),
+    /// Tell the readers that somebody types.
+    Typing(&'static str),
+    /// The conversation is gone: end its streams.
+    Erased,
+    /// Leave the directory and stop: the store knows more, or the conversation does not exist.
+    Leave,
+}
+
+/// The answer being given.
+#[derive(Debug)]
+struct Answer {
+    stamp: Stamp,
+    text: String,
+    first_token_at: Option<Timestamp>,
+    asked: bool,
+    sealed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    sender: T,
+    command: Command,
+    at: Timestamp,
+    repeat: bool,
+}
+
+/// What is under way. Everything else waits for it.
+#[derive(Debug)]
+enum Busy<T> {
+    Nothing,
+    LookingUp(Box<Waiting<T>>),
+    Committing { change: Box<Change>, after: After<T>, tries: u32 },
+}
+
+/// What follows when a change is on disk.
+#[derive(Debug)]
+enum After<T> {
+    /// Somebody is answered; if the commit fails it is refused, and nothing has happened.
+    Answer(T, Answered),
+    /// Nobody asked: it must be stored in the end.
+    Must,
+}
+
+/// How a command is answered once its change is on disk.
+#[derive(Debug, Clone)]
+enum Answered {
+    Message(Option<MessageId>),
+    Turn(TurnId),
+    Stopped(TurnId),
+    Conversation,
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Machine<T> {
+    key: ConversationKey,
+    /// `None`: it does not exist (yet).
+    state: Option<State>,
+    answer: Option<Answer>,
+    /// How the model ended, until that is being stored.
+    ending: Option<Ending>,
+    busy: Busy<T>,
+    waiting: VecDeque<Waiting<T>>,
+    effects: Vec<Effect<T>>,
+    left: bool,
+}
+
+impl<T> Machine<T> {
+    /// A machine for a conversation as it was loaded; a turn that was left open goes on.
+    pub(super) fn new(key: ConversationKey, loaded: Option<Loaded>, at: Timestamp) -> Self {
+        let state =
+            loaded.map(|Loaded { conversation, open, last }| State { conversation, open: open.into(), last });
+        let mut machine = Self {
+            key,
+            state,
+            answer: None,
+            ending: None,
+            busy: Busy::Nothing,
+            waiting: VecDeque::new(),
+            effects: Vec::new(),
+            left: false,
+        };
+        if let Some(change) = machine.state.as_ref().and_then(|state| state.resume(at)) {
+            machine.commit(Box::new(change), After::Must);
+        }
+        machine
+    }
+
+    /// What is to be done, in order.
+    pub(super) fn effects(&mut self) -> Vec<Effect<T>> {
+        mem::take(&mut self.effects)
+    }
+
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// Nothing is under way and nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.busy, Busy::Nothing)
+            && self.waiting.is_empty()
+            && self.state.as_ref().is_none_or(|state| state.open.is_empty())
+    }
+
+    /// A turn is open, or about to be.
+    pub(super) fn has_open_turn(&self) -> bool {
+        let opening = match &self.busy {
+            Busy::Committing { change, .. } => !change.next.open.is_empty(),
+            Busy::Nothing | Busy::LookingUp(_) => false,
+        };
+        opening || self.state.as_ref().is_some_and(|state| !state.open.is_empty())
+    }
+
+    /// Nothing is being stored.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.busy, Busy::Nothing)
+    }
+
+    /// The turns that wait behind the running one: what they ask is not the running turn's to answer.
+    pub(super) fn running(&self) -> Option<&Turn> {
+        self.state.as_ref().and_then(State::running)
+    }
+
+    /// A command arrives.
+    pub(super) fn command(&mut self, sender: T, mut command: Command, at: Timestamp, repeat: bool) {
+        if self.left {
+            self.effects.push(Effect::Reply(sender, Err(Interrupted::Reload)));
+            return;
+        }
+        if matches!(self.busy, Busy::Committing { tries: 1.., .. }) {
+            self.refuse(sender, Refusal::Unavailable);
+            return;
+        }
+        if self.waiting.len() >= WAITING_COMMANDS {
+            self.refuse(sender, Refusal::Overloaded);
+            return;
+        }
+        if let Command::Stop { turn, .. } = &mut command {
+            self.stop_arrives(turn);
+        }
+        self.waiting.push_back(Waiting { sender, command, at, repeat });
+        self.go_on(at);
+    }
+
+    /// A stop means the turn that runs as it arrives, and what that turn shows ends here.
+    fn stop_arrives(&mut self, turn: &mut Option<TurnId>) {
+        let Some(running) = self.running().map(|turn| turn.id) else { return };
+        let stopped = *turn.get_or_insert(running);
+        if stopped == running {
+            self.seal();
+        }
+    }
+
+    /// What `LookUp` found: the message and its turn, if they are stored.
+    pub(super) fn looked_up(&mut self, found: Option<(Message, Option<Turn>)>, at: Timestamp) {
+        let Busy::LookingUp(waiting) = mem::replace(&mut self.busy, Busy::Nothing) else { return };
+        match found {
+            Some((message, turn)) => self.answer_repeat(*waiting, message, turn),
+            None => self.decide(*waiting),
+        }
+        self.go_on(at);
+    }
+
+    /// The look-up failed.
+    pub(super) fn look_up_failed(&mut self, at: Timestamp) {
+        if let Busy::LookingUp(waiting) = mem::replace(&mut self.busy, Busy::Nothing) {
+            self.refuse(waiting.sender, Refusal::Unavailable);
+        }
+        self.go_on(at);
+    }
+
+    fn answer_repeat(&mut self, waiting: Waiting<T>, message: Message, turn: Option<Turn>) {
+        let fingerprint = match &waiting.command {
+            Command::Start { message: Some(new), .. } | Command::Submit(new) => &new.fingerprint,
+            Command::Say(said) => &said.fingerprint,
+            _ => return,
+        };
+        if message.fingerprint.as_ref() != Some(fingerprint) {
+            self.refuse(waiting.sender, Refusal::ClientMessageIdReused);
+            return;
+        }
+        let Some(state) = &self.state else { return };
+        // An open turn is fresher here than in the store.
+        let turn = turn.map(|stored| state.turn(stored.id).cloned().unwrap_or(stored));
+        let after = turn.as_ref().map_or(message.sequence, |turn| turn.accepted_sequence) - 1;
+        let accepted = Accepted {
+            conversation: state.conversation.clone(),
+            message: Some(message),
+            turn,
+            after,
+            repeated: true,
+            feed: None,
+        };
+        self.effects.push(Effect::Reply(waiting.sender, Ok(Reply::Accepted(Box::new(accepted)))));
+    }
+
+    /// More text from the model.
+    pub(super) fn text(&mut self, stamp: Stamp, mut text: String, at: Timestamp) {
+        let Some(answer) = self.answer.as_mut().filter(|answer| answer.stamp == stamp && !answer.sealed)
+        else {
+            return;
+        };
+        let room = MAX_ANSWER_BYTES - answer.text.len();
+        let cut = text.len() > room;
+        text.truncate(text.floor_char_boundary(room));
+        answer.first_token_at.get_or_insert(at);
+        answer.text.push_str(&text);
+        if !text.is_empty() {
+            self.effects.push(Effect::Show(stamp, text));
+        }
+        if cut {
+            // What was shown is an answer; nobody reads further.
+            let whole = Finished {
+                outcome: Outcome::Answered,
+                citations: Vec::new(),
+                confidence: None,
+                usage: Usage::default(),
+                model: String::new(),
+            };
+            self.ended(stamp, Ok(whole), at);
+        }
+    }
+
+    /// The model is done, or failed.
+    pub(super) fn ended(&mut self, stamp: Stamp, result: Result<Finished, AnswerError>, at: Timestamp) {
+        if self.answer.as_ref().is_none_or(|answer| answer.stamp != stamp || answer.sealed) {
+            return;
+        }
+        self.seal();
+        self.ending = Some(result.map_or_else(Ending::Failed, Ending::Completed));
+        self.go_on(at);
+    }
+
+    /// How the commit that was asked for ended.
+    pub(super) fn committed(&mut self, result: Result<(), WriteError>, at: Timestamp) {
+        let Busy::Committing { change, after, tries } = mem::replace(&mut self.busy, Busy::Nothing) else {
+            return;
+        };
+        match (result, after) {
+            (Ok(()), after) => self.apply(change, after),
+            (Err(WriteError::Conflict), after) => {
+                if let After::Answer(sender, _) = after {
+                    self.effects.push(Effect::Reply(sender, Err(Interrupted::Reload)));
+                }
+                self.leave();
+            }
+            (Err(error), After::Answer(sender, _)) => {
+                let refusal = match error {
+                    WriteError::Overloaded => Refusal::Overloaded,
+                    _ => Refusal::Unavailable,
+                };
+                self.refuse(sender, refusal);
+                self.end_what_was_sealed();
+                if self.state.is_none() {
+                    self.leave();
+                }
+            }
+            (Err(_), After::Must) if tries < COMMIT_TRIES => {
+                self.refuse_all(&Refusal::Unavailable);
+                self.effects.push(Effect::CommitLater(change.to_op()));
+                self.busy = Busy::Committing { change, after: After::Must, tries: tries + 1 };
+            }
+            (Err(_), After::Must) => self.leave(),
+        }
+        self.go_on(at);
+    }
+
+    /// The command that sealed the answer could not be stored. The answer stays sealed, so its turn ends as stopped.
+    fn end_what_was_sealed(&mut self) {
+        if self.answer.as_ref().is_some_and(|answer| answer.sealed) && self.ending.is_none() {
+            self.ending = Some(Ending::Stopped(StopReason::Requested));
+        }
+    }
+
+    fn apply(&mut self, change: Box<Change>, after: After<T>) {
+        let before = self.state.as_ref().map_or(0, |state| state.conversation.sequence);
+        self.state = (!change.erases).then(|| change.next.clone());
+        self.open_answer();
+        let reply = match after {
+            After::Answer(sender, answered) => Some((sender, self.reply(&change, answered, before))),
+            After::Must => None,
+        };
+        let erased = change.erases;
+        self.effects.push(Effect::Publish(change));
+        if let Some((sender, reply)) = reply {
+            self.effects.push(Effect::Reply(sender, Ok(reply)));
+        }
+        if erased {
+            self.effects.push(Effect::Erased);
+            self.leave();
+        }
+    }
+
+    /// The answer follows the running turn: a new one for a new turn or attempt, none for none.
+    fn open_answer(&mut self) {
+        let stamp = self.state.as_ref().and_then(|state| {
+            let turn = state.running()?;
+            Some(Stamp { turn: turn.id, attempt: turn.attempt, epoch: state.conversation.epoch })
+        });
+        if self.answer.as_ref().map(|answer| answer.stamp) != stamp {
+            self.answer = stamp.map(|stamp| Answer {
+                stamp,
+                text: String::new(),
+                first_token_at: None,
+                asked: false,
+                sealed: false,
+            });
+        }
+    }
+
+    fn reply(&self, change: &Change, answered: Answered, before: i64) -> Reply {
+        let next = &change.next;
+        let accepted = |message: Option<MessageId>, turn: Option<TurnId>| {
+            let stored = change.events.iter().filter_map(|(_, message)| message.as_ref());
+            let message = message.and_then(|id| stored.into_iter().find(|stored| stored.id == id)).cloned();
+            let turn = turn.or(message.as_ref().and_then(|message| message.turn_id));
+            let turn = turn.and_then(|id| next.turn(id)).cloned();
+            let conversation = next.conversation.clone();
+            Reply::Accepted(Box::new(Accepted {
+                conversation,
+                message,
+                turn,
+                after: before,
+                repeated: false,
+                feed: None,
+            }))
+        };
+        match answered {
+            Answered::Message(message) => accepted(message, None),
+            Answered::Turn(turn) => accepted(None, Some(turn)),
+            Answered::Stopped(turn) => Reply::Stopped(next.turn(turn).cloned().map(Box::new)),
+            Answered::Conversation => Reply::Conversation(Box::new(next.conversation.clone())),
+            Answered::Done => Reply::Done,
+        }
+    }
+
+    /// Does whatever can be done now.
+    fn go_on(&mut self, at: Timestamp) {
+        while matches!(self.busy, Busy::Nothing) && !self.left {
+            if let (Some(ending), Some(state)) = (self.ending.take(), &self.state) {
+                let change = state.end(ending, self.shown(), at);
+                self.commit(Box::new(change), After::Must);
+            } else if let Some(waiting) = self.waiting.pop_front() {
+                self.next(waiting);
+            } else {
+                break;
+            }
+        }
+        let unasked = self.answer.as_mut().filter(|answer| !answer.asked && !answer.sealed);
+        if let Some(answer) = unasked {
+            answer.asked = true;
+            self.effects.push(Effect::Ask(answer.stamp));
+        }
+    }
+
+    /// A command's turn has come: perhaps it was stored before.
+    fn next(&mut self, waiting: Waiting<T>) {
+        let named = match &waiting.command {
+            Command::Start { message: Some(new), .. } | Command::Submit(new) => {
+                Some((new.id, &new.client_message_id))
+            }
+            Command::Say(said) => Some((said.id, &said.client_message_id)),
+            _ => None,
+        };
+        let look_up = named
+            .filter(|(_, client)| self.state.is_some() && (waiting.repeat || client.is_some()))
+            .map(|(message, client)| LookUp { message, client_message_id: client.clone() });
+        match look_up {
+            Some(look_up) => {
+                self.busy = Busy::LookingUp(Box::new(waiting));
+                self.effects.push(Effect::LookUp(look_up));
+            }
+            None => self.decide(waiting),
+        }
+    }
+
+    fn decide(&mut self, Waiting { sender, command, at, .. }: Waiting<T>) {
+        let Some(state) = &self.state else {
+            self.decide_unborn(sender, command, at);
+            return;
+        };
+        let shown = self.shown();
+        let decided = match command {
+            // Stored before, without a message that could tell.
+            Command::Start { .. } => Ok(self.start_again()),
+            Command::Submit(message) => {
+                let id = message.id;
+                state
+                    .submit(message, shown, at)
+                    .map(|change| Step::Commit(Box::new(change), Answered::Message(Some(id))))
+            }
+            Command::Say(said) => {
+                let id = said.id;
+                state.say(said, at).map(|change| Step::Commit(Box::new(change), Answered::Message(Some(id))))
+            }
+            Command::Stop { turn, disconnected } => self.decide_stop(state, turn, disconnected, at),
+            Command::Retry { turn, .. } if state.turn(turn).is_some() => Ok(self.retried(turn)),
+            Command::Retry { of, turn, idempotency } => state
+                .retry(of, turn, idempotency, at)
+                .map(|change| Step::Commit(Box::new(change), Answered::Turn(turn))),
+            Command::Complete { resolution, idempotency } => {
+                Ok(self.change_or_same(state.complete(resolution, idempotency, shown, at)))
+            }
+            Command::Patch(patch) => state.patch(patch, at).map(|change| self.change_or_same(change)),
+            Command::Rate { rating, idempotency } => {
+                Ok(self.change_or_same(state.rate(rating, idempotency, at)))
+            }
+            Command::Delete { if_version } => state
+                .expect_version(if_version.as_deref())
+                .map(|()| Step::Commit(Box::new(state.delete(at)), Answered::Done)),
+            Command::Typing { by } => Ok(Step::Tell(by)),
+            Command::Wake => Ok(Step::Answer(Reply::Done)),
+        };
+        match decided {
+            Ok(Step::Commit(change, answered)) => self.commit(change, After::Answer(sender, answered)),
+            Ok(Step::Answer(reply)) => self.effects.push(Effect::Reply(sender, Ok(reply))),
+            Ok(Step::Tell(by)) => {
+                self.effects.push(Effect::Typing(by));
+                self.effects.push(Effect::Reply(sender, Ok(Reply::Done)));
+            }
+            Err(refusal) => self.refuse(sender, refusal),
+        }
+    }
+
+    fn decide_unborn(&mut self, sender: T, command: Command, at: Timestamp) {
+        let Command::Start { details, message, idempotency } = command else {
+            self.refuse(sender, Refusal::NotFound);
+            self.leave();
+            return;
+        };
+        let id = message.as_ref().map(|message| message.id);
+        match State::start(self.key, details, message, idempotency, at) {
+            Ok(change) => self.commit(Box::new(change), After::Answer(sender, Answered::Message(id))),
+            Err(refusal) => {
+                self.refuse(sender, refusal);
+                self.leave();
+            }
+        }
+    }
+
+    fn start_again(&self) -> Step {
+        match &self.state {
+            Some(state) => Step::Answer(Reply::Accepted(Box::new(Accepted {
+                conversation: state.conversation.clone(),
+                message: None,
+                turn: None,
+                after: 0,
+                repeated: true,
+                feed: None,
+            }))),
+            None => Step::Answer(Reply::Done),
+        }
+    }
+
+    /// The retry was stored before its actor died.
+    fn retried(&self, turn: TurnId) -> Step {
+        let Some((state, turn)) =
+            self.state.as_ref().and_then(|state| Some((state, state.turn(turn)?.clone())))
+        else {
+            return Step::Answer(Reply::Done);
+        };
+        Step::Answer(Reply::Accepted(Box::new(Accepted {
+            conversation: state.conversation.clone(),
+            message: None,
+            after: turn.accepted_sequence - 1,
+            turn: Some(turn),
+            repeated: true,
+            feed: None,
+        })))
+    }
+
+    fn decide_stop(
+        &self,
+        state: &State,
+        turn: Option<TurnId>,
+        disconnected: bool,
+        at: Timestamp,
+    ) -> Result<Step, Refusal> {
+        let reason = if disconnected { StopReason::Disconnected } else { StopReason::Requested };
+        let Some(id) = turn.or(state.running().map(|turn| turn.id)) else {
+            return Ok(Step::Answer(Reply::Stopped(None)));
+        };
+        let turn = state.turn(id).ok_or(Refusal::NotFound)?;
+        let change = match turn.status {
+            TurnStatus::Running => state.end(Ending::Stopped(reason), self.shown(), at),
+            TurnStatus::Queued => state.stop_waiting(id, reason, at),
+            TurnStatus::Completed | TurnStatus::Stopped | TurnStatus::Failed => {
+                return Ok(Step::Answer(Reply::Stopped(Some(Box::new(turn.clone())))));
+            }
+        };
+        Ok(Step::Commit(Box::new(change), Answered::Stopped(id)))
+    }
+
+    fn change_or_same(&self, change: Option<Change>) -> Step {
+        match (change, &self.state) {
+            (Some(change), _) => Step::Commit(Box::new(change), Answered::Conversation),
+            (None, Some(state)) => Step::Answer(Reply::Conversation(Box::new(state.conversation.clone()))),
+            (None, None) => Step::Answer(Reply::Done),
+        }
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        self.answer.as_ref().map_or_else(Shown::default, |answer| Shown {
+            text: &answer.text,
+            first_token_at: answer.first_token_at,
+        })
+    }
+
+    /// Stores a change. If it ends the running turn, its answer is sealed first.
+    fn commit(&mut self, change: Box<Change>, after: After<T>) {
+        let goes_on = self.answer.as_ref().is_some_and(|answer| {
+            !change.erases && change.next.running().is_some_and(|turn| turn.id == answer.stamp.turn)
+        });
+        if !goes_on {
+            self.seal();
+        }
+        self.effects.push(Effect::Commit(change.to_op()));
+        self.busy = Busy::Committing { change, after, tries: 0 };
+    }
+
+    fn seal(&mut self) {
+        if let Some(answer) = self.answer.as_mut().filter(|answer| !answer.sealed) {
+            answer.sealed = true;
+            self.effects.push(Effect::Seal);
+            if answer.asked {
+                self.effects.push(Effect::StopModel);
+            }
+        }
+    }
+
+    fn refuse(&mut self, sender: T, refusal: Refusal) {
+        self.effects.push(Effect::Reply(sender, Err(Interrupted::Refused(refusal))));
+    }
+
+    fn refuse_all(&mut self, refusal: &Refusal) {
+        for waiting in mem::take(&mut self.waiting) {
+            self.refuse(waiting.sender, refusal.clone());
+        }
+    }
+
+    /// Those who wait are sent on to a successor.
+    fn leave(&mut self) {
+        self.left = true;
+        self.seal();
+        for waiting in mem::take(&mut self.waiting) {
+            self.effects.push(Effect::Reply(waiting.sender, Err(Interrupted::Reload)));
+        }
+        self.effects.push(Effect::Leave);
+    }
+}
+
+/// What a command comes to.
+enum Step {
+    Commit(Box<Change>, Answered),
+    Answer(Reply),
+    Tell(&'static str),
+}

@@ -1,0 +1,12 @@
+//! Conversations: one supervised actor each, which is the only writer of its history.
+
+mod actor;
+pub mod directory;
+pub mod feed;
+mod history;
+mod machine;
+pub mod messages;
+pub mod reader;
+pub mod record;
+pub mod sql;
+mod turn;
