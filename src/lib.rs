@@ -1,1 +1,8 @@
-//! The runtime behind customer-service chat.
+//! The runtime behind customer-service chat: HTTP, configuration and the command line around `openclaw-actors`.
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod http;
+pub mod server;
+pub mod telemetry;

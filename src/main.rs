@@ -1,3 +1,7 @@
 //! The `openclaw-server` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    openclaw_server::cli::run()
+}

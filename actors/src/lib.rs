@@ -8,6 +8,7 @@ pub mod clock;
 pub mod conversation;
 pub mod event;
 pub mod ids;
+pub mod metrics;
 pub mod store;
 pub mod supervision;
 #[cfg(any(test, feature = "testing"))]

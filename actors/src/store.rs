@@ -35,6 +35,29 @@ pub struct StoreError {
     source: sqlx::Error,
 }
 
+impl StoreError {
+    /// The database could not be reached or could not take it: asking again later may work. Anything else is a
+    /// fault of ours, in a statement or in a row.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match &self.source {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| match code.len() {
+                // PostgreSQL: connection, resources, shutdown and I/O.
+                5 => ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)),
+                // SQLite, whose extended codes keep the primary one in the low byte: BUSY, LOCKED, READONLY,
+                // IOERR, FULL and CANTOPEN.
+                _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)),
+            }),
+            _ => false,
+        }
+    }
+}
+
 /// Names what was being attempted when the database refused.
 pub trait Attempting<T> {
     /// Wraps the error with a verb phrase: "read messages".

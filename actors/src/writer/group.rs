@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, warn};
@@ -17,7 +17,10 @@ use super::{
     link::{Link, Refusal, refusal},
     rows::{Op, Statement, Table, Value},
 };
-use crate::store::{Attempting, Store, StoreError};
+use crate::{
+    metrics::METRICS,
+    store::{Attempting, Store, StoreError},
+};
 
 /// Rows per statement, largest first. sqlx-sqlite looks placeholders up one by one, which a longer statement pays
 /// for more than it saves.
@@ -99,7 +102,10 @@ impl Committer {
         let results = if ops.iter().all(Op::is_empty) {
             vec![Ok(()); ops.len()]
         } else {
-            self.commit_or_isolate(&ops).await
+            let began = Instant::now();
+            let results = self.commit_or_isolate(&ops).await;
+            METRICS.committed(began.elapsed());
+            results
         };
         for (outcome, result) in outcomes.into_iter().zip(results) {
             // Whoever stopped waiting will find the op in the store, or not.

@@ -1,0 +1,159 @@
+//! What the product counts and times. Names are promises to dashboards; no id is ever a label.
+//!
+//! One set per process: an actor counts where something happens, without being handed a counter.
+
+use std::{sync::LazyLock, time::Duration};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Of this process.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
+
+/// Waits of people, in seconds; the promise of a first word within 0.8 s is an edge.
+const ANSWER_BUCKETS: [f64; 13] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 120.0];
+
+/// Gaps between tokens: what a reader sees as a stutter begins near 0.1 s.
+const GAP_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// Commits: an SSD's fsync, a disk's, and trouble.
+const COMMIT_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// The model that answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByModel {
+    /// Its name.
+    pub model: String,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByStatus {
+    /// `completed`, `stopped` or `failed`.
+    pub status: &'static str,
+}
+
+/// Why something was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByReason {
+    /// `turn_queue_full`, `writer_full`, …
+    pub reason: &'static str,
+}
+
+/// Which kind of actor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByActor {
+    /// `conversation`, `writer`, …
+    pub actor: &'static str,
+}
+
+type Timed<Label> = Family<Label, Histogram, fn() -> Histogram>;
+
+/// All of them.
+#[derive(Debug)]
+pub struct Metrics {
+    /// From a request's last byte to its answer's first.
+    pub time_to_first_token: Timed<ByModel>,
+    /// From a request's last byte to its answer's last.
+    pub time_to_completion: Timed<ByModel>,
+    /// Between two pieces of one answer.
+    pub inter_token: Histogram,
+    /// Open streams and WebSockets.
+    pub streams_active: Gauge,
+    /// Conversations whose actor is in memory.
+    pub conversations_active: Gauge,
+    /// Turns that ended.
+    pub turns: Family<ByStatus, Counter>,
+    /// Requests refused by a key's limit.
+    pub rate_limited: Counter,
+    /// Requests refused because something was full or away.
+    pub refusals: Family<ByReason, Counter>,
+    /// Groups of writes, from the first statement to the end of COMMIT.
+    pub commit: Histogram,
+    /// Actors brought back after a panic.
+    pub actor_restarts: Family<ByActor, Counter>,
+}
+
+fn answer_histogram() -> Histogram {
+    Histogram::new(ANSWER_BUCKETS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let turns = Family::default();
+        // Shown as 0 before the first: a dashboard can tell "none" from "not measured".
+        for status in ["completed", "stopped", "failed"] {
+            drop(turns.get_or_create(&ByStatus { status }));
+        }
+        Self {
+            time_to_first_token: Family::new_with_constructor(answer_histogram),
+            time_to_completion: Family::new_with_constructor(answer_histogram),
+            inter_token: Histogram::new(GAP_BUCKETS),
+            streams_active: Gauge::default(),
+            conversations_active: Gauge::default(),
+            turns,
+            rate_limited: Counter::default(),
+            refusals: Family::default(),
+            commit: Histogram::new(COMMIT_BUCKETS),
+            actor_restarts: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a refusal.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// Counts an actor that was brought back.
+    pub fn restarted(&self, actor: &'static str) {
+        self.actor_restarts.get_or_create(&ByActor { actor }).inc();
+    }
+
+    /// Times a group of writes.
+    pub fn committed(&self, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+    }
+
+    /// Puts all of them, under their names, into what is shown.
+    pub fn register(&self, registry: &mut Registry) {
+        let seconds = || Unit::Seconds;
+        registry.register_with_unit(
+            "time_to_first_token",
+            "From a request's last byte to its answer's first",
+            seconds(),
+            self.time_to_first_token.clone(),
+        );
+        registry.register_with_unit(
+            "time_to_completion",
+            "From a request's last byte to its answer's last",
+            seconds(),
+            self.time_to_completion.clone(),
+        );
+        registry.register_with_unit(
+            "inter_token",
+            "Between two pieces of one answer",
+            seconds(),
+            self.inter_token.clone(),
+        );
+        registry.register("streams_active", "Open streams and WebSockets", self.streams_active.clone());
+        registry.register(
+            "conversations_active",
+            "Conversations whose actor is in memory",
+            self.conversations_active.clone(),
+        );
+        registry.register("turns", "Turns that ended", self.turns.clone());
+        registry.register("rate_limited", "Requests refused by a key's limit", self.rate_limited.clone());
+        registry.register(
+            "refusals",
+            "Requests refused because something was full or away",
+            self.refusals.clone(),
+        );
+        registry.register_with_unit("commit", "Groups of writes", seconds(), self.commit.clone());
+        registry.register("actor_restarts", "Actors brought back after a panic", self.actor_restarts.clone());
+    }
+}

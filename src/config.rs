@@ -1,0 +1,482 @@
+//! What can be set, each with its unit, its safe default and the reason for it.
+//!
+//! One TOML file, over it the environment (`OPENCLAW__SECTION__KEY`), over that the flags. An unknown key is an error
+//! wherever it stands. Lists are JSON or comma-separated in the environment.
+
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+
+use config::{Environment, File, FileFormat};
+use openclaw_actors::answer::synthetic::Synthetic;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use subtle::ConstantTimeEq;
+
+/// Before each variable's name, and between its section and its key.
+const SEPARATOR: &str = "__";
+
+/// The configuration is of no use; says which key and why.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key that does not exist, or a value of the wrong kind.
+    #[error("{0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// A value out of its range, or two that contradict each other.
+    #[error("{key}: {reason}")]
+    Senseless {
+        /// `section.key`
+        key: &'static str,
+        /// What to do instead.
+        reason: String,
+    },
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Listening, and who may look in.
+    pub server: Server,
+    /// Where everything is kept.
+    pub store: StoreConfig,
+    /// How much is allowed.
+    pub limits: Limits,
+    /// What answers.
+    pub model: Model,
+    /// The life of a conversation.
+    pub conversations: Conversations,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where to listen. Loopback unless told otherwise: elsewhere it needs TLS in front and `behind_proxy`.
+    pub listen: SocketAddr,
+    /// A proxy that ends TLS stands in front, so that listening in the clear is not reckless.
+    pub behind_proxy: bool,
+    /// Opens `POST /v1/organizations`. Without one, organizations are made by the command line.
+    pub admin_token: Option<Secret>,
+    /// The address that people use, for links in what we send.
+    pub public_url: Option<String>,
+    /// A listener of its own for health and metrics, which the main one then does not show.
+    pub ops_listen: Option<SocketAddr>,
+    /// Asked for by `/metrics` as a bearer token, from this machine too.
+    pub metrics_token: Option<Secret>,
+    /// Proxies whose word about a client's address is taken.
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Vec<String>,
+    /// Threads that serve HTTP; 0 is one per core.
+    pub workers: usize,
+    /// Connections served at once; those beyond get a 503. 0 is what the process's file limit allows.
+    pub max_connections: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            behind_proxy: false,
+            admin_token: None,
+            public_url: None,
+            ops_listen: None,
+            metrics_token: None,
+            trusted_proxies: Vec::new(),
+            workers: 0,
+            max_connections: 0,
+        }
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The data directory: the embedded database, the pepper of key hashes, the name of this node.
+    pub data: PathBuf,
+    /// PostgreSQL instead of the embedded database: `postgres://…`. May hold a password.
+    pub database_url: Option<Secret>,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { data: PathBuf::from("data"), database_url: None }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests of one key in any 60 seconds, unless the key has a number of its own.
+    pub requests_per_minute: NonZeroU32,
+    /// Conversations that one address may start in any 60 seconds by publishable keys.
+    pub starts_per_address: NonZeroU32,
+    /// Streams that one key may hold open.
+    pub streams_per_key: NonZeroU32,
+    /// Turns that may be answered at once; past it 503. Each holds up to 64 KiB of text and one upstream call.
+    pub running_turns: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: whole(100),
+            starts_per_address: whole(10),
+            streams_per_key: whole(1_000),
+            running_turns: whole(10_000),
+        }
+    }
+}
+
+const fn whole(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// `[model]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// What answers: the first, and if it fails the next.
+    #[serde(deserialize_with = "list")]
+    pub providers: Vec<Provider>,
+    /// The `synthetic` provider.
+    pub synthetic: SyntheticModel,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { providers: vec![Provider::Builtin], synthetic: SyntheticModel::default() }
+    }
+}
+
+/// Something that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The articles' own words; needs no network.
+    Builtin,
+    /// Text of a given length at a given pace, for load tests.
+    Synthetic,
+}
+
+impl FromStr for Provider {
+    type Err = de::value::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(de::value::StrDeserializer::new(text))
+    }
+}
+
+/// `[model.synthetic]`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SyntheticModel {
+    /// A message may bring its own.
+    pub per_request: bool,
+    /// How it answers.
+    #[serde(flatten)]
+    pub answers: Synthetic,
+}
+
+// `flatten` and `deny_unknown_fields` exclude each other.
+impl<'de> Deserialize<'de> for SyntheticModel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Flat {
+            per_request: bool,
+            first_token_ms: u64,
+            tokens_per_second: f64,
+            tokens: u32,
+            jitter: f64,
+            failure_rate: f64,
+            panic_rate: f64,
+            seed: u64,
+        }
+        impl Default for Flat {
+            fn default() -> Self {
+                let Synthetic {
+                    first_token_ms,
+                    tokens_per_second,
+                    tokens,
+                    jitter,
+                    failure_rate,
+                    panic_rate,
+                    seed,
+                } = Synthetic::default();
+                Self {
+                    per_request: false,
+                    first_token_ms,
+                    tokens_per_second,
+                    tokens,
+                    jitter,
+                    failure_rate,
+                    panic_rate,
+                    seed,
+                }
+            }
+        }
+        let Flat {
+            per_request,
+            first_token_ms,
+            tokens_per_second,
+            tokens,
+            jitter,
+            failure_rate,
+            panic_rate,
+            seed,
+        } = Flat::deserialize(deserializer)?;
+        let answers =
+            Synthetic { first_token_ms, tokens_per_second, tokens, jitter, failure_rate, panic_rate, seed };
+        Ok(Self { per_request, answers })
+    }
+}
+
+/// `[conversations]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Conversations {
+    /// A conversation in which nothing happens completes by itself after that; a day, so that an answer overnight
+    /// still finds it open.
+    pub idle_completion_minutes: NonZeroU32,
+    /// The actor of a quiet conversation leaves memory after that; the next message brings it back.
+    pub passivate_after_seconds: NonZeroU32,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self { idle_completion_minutes: whole(1_440), passivate_after_seconds: whole(300) }
+    }
+}
+
+impl Conversations {
+    /// As a duration.
+    #[must_use]
+    pub fn idle_completion(&self) -> Duration {
+        Duration::from_secs(u64::from(self.idle_completion_minutes.get()) * 60)
+    }
+
+    /// As a duration.
+    #[must_use]
+    pub fn passivate_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.passivate_after_seconds.get()))
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// What is logged, as in `RUST_LOG`: `info,openclaw_actors=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".to_owned() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One line of words.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// Text that is never shown: not in logs, not by `openclaw-server config`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The same bytes? Takes the same time whatever they are.
+    #[must_use]
+    pub fn is(&self, guess: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(guess).into()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(set)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(set)")
+    }
+}
+
+/// A list, or the text of one: JSON, or its items between commas.
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: de::DeserializeOwned + FromStr<Err: fmt::Display>,
+{
+    struct ListOrText<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T> de::Visitor<'de> for ListOrText<T>
+    where
+        T: de::DeserializeOwned + FromStr<Err: fmt::Display>,
+    {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list, or its items between commas")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            if text.trim_start().starts_with('[') {
+                return serde_json::from_str(text).map_err(E::custom);
+            }
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(|item| item.parse().map_err(E::custom)).collect()
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(de::value::SeqAccessDeserializer::new(items))
+        }
+    }
+
+    deserializer.deserialize_any(ListOrText(std::marker::PhantomData))
+}
+
+/// A setting that a flag overrides: `("server.listen", "127.0.0.1:0")`.
+pub type Override = (&'static str, String);
+
+impl Config {
+    /// Reads the file, if one is named, then the environment, then the flags.
+    ///
+    /// # Errors
+    /// The file is missing or not TOML, a key is unknown, or a value makes no sense.
+    pub fn load(file: Option<PathBuf>, flags: &[Override]) -> Result<Self, ConfigError> {
+        let environment =
+            Environment::with_prefix("OPENCLAW").prefix_separator(SEPARATOR).separator(SEPARATOR);
+        let mut layers = config::Config::builder();
+        if let Some(file) = file {
+            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        layers = layers.add_source(environment);
+        for (key, value) in flags {
+            layers = layers.set_override(*key, value.as_str())?;
+        }
+        let config: Self = layers.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the types alone cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        let senseless = |key, reason: &str| Err(ConfigError::Senseless { key, reason: reason.to_owned() });
+        if !self.server.listen.ip().is_loopback() && !self.server.behind_proxy {
+            return Err(ConfigError::Senseless {
+                key: "server.listen",
+                reason: format!(
+                    "{} can be reached from other machines and would be served in the clear: listen on 127.0.0.1, \
+                     or put a proxy with TLS in front and set server.behind_proxy = true \
+                     (OPENCLAW__SERVER__BEHIND_PROXY=true)",
+                    self.server.listen
+                ),
+            });
+        }
+        if self.model.providers.is_empty() {
+            return senseless("model.providers", "name at least one of builtin, synthetic");
+        }
+        if let Err(field) = self.model.synthetic.answers.check() {
+            return senseless("model.synthetic", &format!("{field} is out of range"));
+        }
+        let tokens = [
+            ("server.admin_token", &self.server.admin_token),
+            ("server.metrics_token", &self.server.metrics_token),
+        ];
+        for (key, token) in tokens {
+            if token.as_ref().is_some_and(|token| token.expose().len() < SHORTEST_TOKEN) {
+                return senseless(key, "use at least 16 characters, chosen at random");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fewer characters could be guessed over the network.
+const SHORTEST_TOKEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Config, ConfigError> {
+        let source = File::from_str(toml, FileFormat::Toml);
+        let config: Config = config::Config::builder().add_source(source).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn nothing_set_is_safe() {
+        let config = read("").expect("the defaults make sense");
+        assert!(config.server.listen.ip().is_loopback());
+        assert_eq!(config.limits.requests_per_minute.get(), 100);
+        assert_eq!(config.model.providers, [Provider::Builtin]);
+    }
+
+    #[test]
+    fn lists_are_toml_json_or_comma_separated() {
+        for toml in [
+            "model.providers = ['synthetic', 'builtin']",
+            "model.providers = 'synthetic, builtin'",
+            r#"model.providers = '["synthetic","builtin"]'"#,
+        ] {
+            let config = read(toml).expect(toml);
+            assert_eq!(config.model.providers, [Provider::Synthetic, Provider::Builtin], "{toml}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (toml, named) in [
+            ("server.lissten = '127.0.0.1:1'", "lissten"),
+            ("limits.requests_per_minute = 0", "requests_per_minute"),
+            ("limits.requests_per_minute = 'many'", "requests_per_minute"),
+            ("server.listen = '0.0.0.0:8080'", "behind_proxy = true"),
+            ("model.providers = 'oracle'", "oracle"),
+            ("model.providers = ''", "model.providers"),
+            ("model.synthetic.jitter = 2", "jitter"),
+            ("model.synthetic.speed = 2", "speed"),
+            ("server.admin_token = 'short'", "server.admin_token"),
+        ] {
+            let message = read(toml).expect_err(toml).to_string();
+            assert!(message.contains(named), "{toml}: {message}");
+        }
+        read("server = { listen = '0.0.0.0:8080', behind_proxy = true }").expect("a proxy is in front");
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let config = read("server.admin_token = 'correct horse battery'").expect("sensible");
+        let shown = format!("{config:?}{}", serde_json::to_string(&config).expect("serializes"));
+        assert!(!shown.contains("horse"), "{shown}");
+        assert!(config.server.admin_token.is_some_and(|token| token.is(b"correct horse battery")));
+    }
+}

@@ -1,0 +1,260 @@
+//! The server as a whole: store, then writer, then actors, then HTTP; and back in the opposite order.
+
+mod homes;
+mod places;
+mod stopping;
+
+use std::{any::Any, io, net::SocketAddr, time::Duration};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Extensions, ServerHandle},
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web,
+};
+use openclaw_actors::{
+    store::{Store, StoreError},
+    writer::{Health, Writer},
+};
+use socket2::SockRef;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+pub use self::{homes::Homes, stopping::Stopping};
+use self::{places::Places, stopping::Announcer};
+use crate::{
+    config::Config,
+    data::{DataDirectory, DataError, DataLock},
+    http::{
+        self,
+        middleware::{Connections, InFlight, observe},
+    },
+    telemetry::{Exposition, HttpMetrics},
+};
+
+/// A head that is not complete by then is answered 408.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longer than the 60 s for which the usual proxies keep a connection, so that they close it, not we.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What the kernel holds for one reader. Left to itself it lets a stalled reader hold megabytes.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// A reader that has taken nothing for that long is gone; it can resume.
+const STALLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Parts of a stop; together they stay below five seconds.
+const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+const WORKERS_WITHIN_SECONDS: u64 = 1;
+
+/// How often the writer is asked whether the disk has failed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory is in use or cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What every handler may use.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is in force.
+    pub config: Config,
+    /// For reads.
+    pub store: Store,
+    /// For writes.
+    pub writer: Writer,
+    /// The threads that serve HTTP, as homes for actors.
+    pub homes: Homes,
+    /// Tells streams and waits that the server is about to stop.
+    pub stopping: Stopping,
+}
+
+/// A server that listens.
+pub struct Running {
+    /// Where it listens: the real port when 0 was asked for.
+    pub address: SocketAddr,
+    /// Where operators find health and metrics, if they have a listener of their own.
+    pub ops_address: Option<SocketAddr>,
+    /// What its handlers use.
+    pub parts: web::Data<Parts>,
+    announcer: Announcer,
+    in_flight: InFlight,
+    listeners: Vec<ServerHandle>,
+    _lock: DataLock,
+}
+
+/// Starts everything. Needs a running actix system, whose arbiters serve.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left running then but what ends with the system.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let data = DataDirectory::open(&config.store.data)?;
+    let lock = data.lock()?;
+    let store = match &config.store.database_url {
+        Some(url) => Store::connect_postgres(url.expose()).await?,
+        None => Store::open_sqlite(data.path()).await?,
+    };
+    let writer = Writer::start(&store, &data.node()?).await?;
+    let (announcer, stopping) = stopping::channel();
+    let parts = web::Data::new(Parts { config, store, writer, homes: Homes::default(), stopping });
+
+    let in_flight = InFlight::default();
+    let http_metrics = HttpMetrics::default();
+    let exposition = Exposition::new(&http_metrics);
+    let places = Places::of(&parts.config.server);
+    let main = listen(&parts, &in_flight, &http_metrics, &exposition, places)?;
+    let mut listeners = vec![main.handle];
+    let mut ops_address = None;
+    if let Some(address) = parts.config.server.ops_listen {
+        let ops = listen_for_operators(address, &parts, &exposition)?;
+        listeners.push(ops.handle);
+        ops_address = Some(ops.address);
+    }
+    info!(server.address = %main.address, server.workers = places.workers,
+        server.connections = places.served, "the server listens");
+    Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
+}
+
+struct Listener {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+fn listen(
+    parts: &web::Data<Parts>,
+    in_flight: &InFlight,
+    metrics: &HttpMetrics,
+    exposition: &Exposition,
+    places: Places,
+) -> Result<Listener, StartError> {
+    let connections = Connections::new(places.served);
+    let (in_flight, metrics) = (web::Data::new(in_flight.clone()), web::Data::new(metrics.clone()));
+    let exposition = web::Data::new(exposition.clone());
+    let state = parts.clone();
+    let app = move || {
+        state.homes.join();
+        App::new()
+            .app_data(state.clone())
+            .app_data(in_flight.clone())
+            .app_data(metrics.clone())
+            .app_data(exposition.clone())
+            .wrap(from_fn(observe))
+            .configure(http::routes)
+    };
+    let server = HttpServer::new(app)
+        .workers(places.workers)
+        .max_connections(places.per_worker())
+        .client_request_timeout(HEAD_WITHIN)
+        .keep_alive(KEEP_ALIVE)
+        // Off by default, and then a token waits up to 40 ms for the acknowledgement of the one before it.
+        .tcp_nodelay(true)
+        // A reader that left is noticed at once, not after 30 seconds.
+        .h1_allow_half_closed(false)
+        .on_connect(move |connection: &dyn Any, data: &mut Extensions| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+                tune(stream);
+            }
+            data.insert(connections.enter());
+        })
+        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
+        .disable_signals();
+    let asked = parts.config.server.listen;
+    let bound = server.bind(asked).map_err(refused(asked))?;
+    let addresses = bound.addrs();
+    Ok(launch(bound.run(), &addresses, asked))
+}
+
+fn listen_for_operators(
+    address: SocketAddr,
+    parts: &web::Data<Parts>,
+    exposition: &Exposition,
+) -> Result<Listener, StartError> {
+    let (parts, exposition) = (parts.clone(), web::Data::new(exposition.clone()));
+    let app = move || {
+        App::new()
+            .app_data(parts.clone())
+            .app_data(exposition.clone())
+            .wrap(from_fn(observe))
+            .configure(http::ops_routes)
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .client_request_timeout(HEAD_WITHIN)
+        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
+        .disable_signals();
+    let bound = server.bind(address).map_err(refused(address))?;
+    let addresses = bound.addrs();
+    Ok(launch(bound.run(), &addresses, address))
+}
+
+/// A server future does nothing by itself, and its handle's commands wait for it.
+fn launch(server: actix_web::dev::Server, addresses: &[SocketAddr], asked: SocketAddr) -> Listener {
+    let handle = server.handle();
+    actix::spawn(server);
+    Listener { address: addresses.first().copied().unwrap_or(asked), handle }
+}
+
+fn refused(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Listen { address, source }
+}
+
+fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let tuned =
+        socket.set_send_buffer_size(SEND_BUFFER).and(socket.set_tcp_user_timeout(Some(STALLED_WITHIN)));
+    if let Err(error) = tuned {
+        // The peer may be gone already.
+        tracing::debug!(%error, "a connection was not tuned");
+    }
+}
+
+impl Running {
+    /// Waits until the disk has failed under a commit. Nothing written since can be trusted: only a restart helps.
+    pub async fn broken(&self) {
+        while self.parts.writer.health() != Health::Broken {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Stops in the order that loses nothing: no new connections, streams end, handlers answer, actors leave
+    /// memory, what is queued is committed, the workers go.
+    pub async fn stop(self) {
+        for listener in &self.listeners {
+            listener.pause().await;
+        }
+        self.in_flight.stop();
+        self.announcer.announce();
+        let left = self.in_flight.drained(DRAIN_WITHIN).await;
+        if left > 0 {
+            warn!(requests = left, "the server stops with requests unanswered");
+        }
+        if timeout(FLUSH_WITHIN, self.parts.writer.close()).await.is_err() {
+            warn!("the server stops with writes unanswered");
+        }
+        for listener in &self.listeners {
+            listener.stop(true).await;
+        }
+        // A reader that holds its connection must not hold the process.
+        drop(timeout(FLUSH_WITHIN, self.parts.store.close()).await);
+        info!("the server has stopped");
+    }
+}
