@@ -21,8 +21,10 @@ pub fn start_logging(log: &Log) -> Result<(), Box<dyn std::error::Error + Send +
         Ok(filter) if !filter.is_empty() => filter,
         _ => log.filter.clone(),
     };
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     let started: Result<(), TryInitError> = match log.format {
         LogFormat::Human => lines.with_target(false).finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
