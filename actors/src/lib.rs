@@ -8,6 +8,7 @@ pub mod clock;
 pub mod conversation;
 pub mod event;
 pub mod ids;
+pub mod knowledge;
 pub mod metrics;
 pub mod store;
 pub mod supervision;
