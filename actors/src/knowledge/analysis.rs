@@ -60,9 +60,12 @@ impl Analyser {
 
     /// The words of `text`.
     pub fn words(&self, text: &str) -> Vec<Word> {
-        words(text)
-            .map(|written| Word { is_stop: self.stop_words.contains(written.as_str()), written })
-            .collect()
+        words(text).map(|written| Word { is_stop: self.is_stop(&written), written }).collect()
+    }
+
+    /// Whether a word, in lower case, says little about what a text is about.
+    pub fn is_stop(&self, word: &str) -> bool {
+        self.stop_words.contains(word)
     }
 
     /// What the forms of a word have in common.

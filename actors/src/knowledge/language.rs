@@ -19,7 +19,13 @@ pub enum Language {
 /// the reach of its own language; a short or mixed text is better left to the default.
 const SURE_ENOUGH: f64 = 0.5;
 
+/// How much of an article is looked at.
+const DETECTED_BYTES: usize = 2000;
+
 impl Language {
+    /// What is assumed of a text that does not tell.
+    pub const DEFAULT: Self = Self::English;
+
     /// Every language, in the order of their codes' English names.
     pub const ALL: [Self; 4] = [Self::Dutch, Self::English, Self::French, Self::German];
 
@@ -51,6 +57,13 @@ impl Language {
             _ => return None,
         };
         (found.confidence() >= SURE_ENOUGH).then_some(language)
+    }
+
+    /// The language an article is analysed in.
+    pub fn of_article(title: &str, text: &str) -> Self {
+        // Its beginning tells as much as the whole.
+        let beginning = text.get(..text.floor_char_boundary(DETECTED_BYTES)).unwrap_or_default();
+        Self::detect(&format!("{title}\n{beginning}")).unwrap_or(Self::DEFAULT)
     }
 }
 

@@ -1,0 +1,220 @@
+//! Scoring and ranking.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::super::analysis::Stem;
+use super::super::article::Entry;
+use super::super::passages::Passage;
+use super::confidence::Features;
+use super::field::{Field, SATURATION};
+use super::query::{Query, QueryTerm, QueryTerms, STOP_WEIGHT};
+use super::{Index, Place};
+
+/// What pieces of words weigh beside words.
+const GRAM_WEIGHT: f32 = 0.2;
+
+/// What the title weighs on its own; a title that is a question is nearly what customers ask.
+const TITLE_WEIGHT: f32 = 0.5;
+const QUESTION_TITLE_WEIGHT: f32 = 1.5;
+
+/// A question that is this well answered by itself needs no help from those before it.
+const STANDS_ALONE: f32 = 0.7;
+
+/// An article that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The article.
+    pub entry: Arc<Entry>,
+    /// Which of its passages fits best.
+    pub passage: usize,
+    /// What it was ranked by.
+    pub score: f32,
+    /// How probable it is that it answers the question, from 0 to 1.
+    pub confidence: f32,
+}
+
+impl Hit {
+    /// Its best passage.
+    #[must_use]
+    pub fn passage(&self) -> &Passage {
+        &self.entry.passages[self.passage]
+    }
+
+    /// The words of its best passage.
+    #[must_use]
+    pub fn passage_text(&self) -> &str {
+        self.passage().text(&self.entry.text)
+    }
+}
+
+impl Index {
+    /// The articles that fit best, best first. The same index and query give the same hits, ties included.
+    #[must_use]
+    pub fn search(&self, query: &Query) -> Vec<Hit> {
+        let newest = self.search_terms(query, &QueryTerms::of(self, query, false));
+        let stands_alone = newest.first().is_some_and(|best| best.confidence >= STANDS_ALONE);
+        if stands_alone || query.turns.len() < 2 {
+            return newest;
+        }
+        self.search_terms(query, &QueryTerms::of(self, query, true))
+    }
+
+    fn search_terms(&self, query: &Query, terms: &QueryTerms) -> Vec<Hit> {
+        let scores = Scores::of(self, terms);
+        let mut found: Vec<Found<'_>> = self
+            .places()
+            .filter(|(_, place)| query.admits(&place.entry))
+            .map(|(slot, place)| scores.found(slot, place))
+            .filter(|found| found.score > 0.0)
+            .collect();
+        // One more than asked for: the margin of the last is over the one behind it.
+        let kept = query.limit.max(1) + 1;
+        if found.len() > kept {
+            found.select_nth_unstable_by(kept - 1, Found::ranked);
+            found.truncate(kept);
+        }
+        found.sort_unstable_by(Found::ranked);
+        let ceiling = Ceiling::of(self, terms);
+        let mut surest = 1.0;
+        let mut hits = Vec::with_capacity(query.limit.min(found.len()));
+        for (rank, hit) in found.iter().take(query.limit).enumerate() {
+            let behind = found.get(rank + 1).map_or(0.0, |next| next.score);
+            let features = Features {
+                share: hit.score / ceiling.of_title(hit.place.title_weight()),
+                title: self.title_overlap(hit.place, terms),
+                score: hit.score / terms.weight,
+                margin: (hit.score - behind) / hit.score,
+            };
+            // What ranks lower is not surer, however alone it stands.
+            surest = features.confidence().min(surest);
+            let entry = Arc::clone(&hit.place.entry);
+            hits.push(Hit { entry, passage: hit.passage, score: hit.score, confidence: surest });
+        }
+        hits
+    }
+
+    /// F1 of two shares: of the question's rare words in the title, and of the title's in the question.
+    fn title_overlap(&self, place: &Place, terms: &QueryTerms) -> f32 {
+        let title = place.title_stems();
+        let (mut asked, mut asked_and_named) = (0.0, 0.0);
+        for word in &terms.words {
+            let worth = known_rarity(&self.titles, &word.stems) * word.soft_weight();
+            asked += worth;
+            if title.iter().any(|(stem, _)| word.stems.contains(stem)) {
+                asked_and_named += worth;
+            }
+        }
+        let (mut named, mut named_and_asked) = (0.0, 0.0);
+        for (stem, is_stop) in &title {
+            let asked_as = terms.words.iter().filter(|word| word.stems.contains(stem));
+            let worth = self.titles.rarity(*stem) * if *is_stop { STOP_WEIGHT } else { 1.0 };
+            named += worth;
+            // A word of an earlier turn counts as far as that turn does.
+            named_and_asked += worth * asked_as.map(|word| word.weight).fold(0.0, f32::max);
+        }
+        if asked_and_named == 0.0 || named_and_asked == 0.0 {
+            return 0.0;
+        }
+        let (of_question, of_title) = (asked_and_named / asked, named_and_asked / named);
+        2.0 * of_question * of_title / (of_question + of_title)
+    }
+}
+
+/// The scores of all articles and passages, by slot.
+struct Scores {
+    articles: Vec<f32>,
+    titles: Vec<f32>,
+    passages: Vec<f32>,
+}
+
+impl Scores {
+    fn of(index: &Index, terms: &QueryTerms) -> Self {
+        let mut articles = index.bodies.blank_scores();
+        let mut titles = index.titles.blank_scores();
+        let mut passages = index.passages.blank_scores();
+        for word in &terms.words {
+            for stem in &word.stems {
+                index.bodies.score(*stem, word.soft_weight(), &mut articles);
+                index.passages.score(*stem, word.soft_weight(), &mut passages);
+                index.titles.score(*stem, word.weight, &mut titles);
+            }
+        }
+        for (gram, weight) in &terms.grams {
+            index.body_grams.score(*gram, GRAM_WEIGHT * weight, &mut articles);
+            index.passage_grams.score(*gram, GRAM_WEIGHT * weight, &mut passages);
+        }
+        Self { articles, titles, passages }
+    }
+
+    fn found<'a>(&self, slot: usize, place: &'a Place) -> Found<'a> {
+        let of_passages = &self.passages[place.passages()];
+        let (passage, best) = of_passages
+            .iter()
+            .enumerate()
+            .fold((0, 0.0), |best, (at, score)| if *score > best.1 { (at, *score) } else { best });
+        let score = self.articles[slot] + place.title_weight() * self.titles[slot] + best;
+        Found { place, passage, score }
+    }
+}
+
+struct Found<'a> {
+    place: &'a Place,
+    passage: usize,
+    score: f32,
+}
+
+impl Found<'_> {
+    /// Best first; equals by id, so that an order never depends on how the index came about.
+    fn ranked(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.place.id().cmp(&other.place.id()))
+    }
+}
+
+/// The most that a question's terms could give an article.
+struct Ceiling {
+    words: f32,
+    grams: f32,
+}
+
+impl Ceiling {
+    fn of(index: &Index, terms: &QueryTerms) -> Self {
+        let worth = |word: &QueryTerm| known_rarity(&index.passages, &word.stems) * word.soft_weight();
+        Self {
+            words: terms.words.iter().map(worth).sum(),
+            grams: terms.grams.iter().map(|(gram, weight)| index.passage_grams.rarity(*gram) * weight).sum(),
+        }
+    }
+
+    /// With a title that weighs this much. Words and grams both count in article and passage.
+    fn of_title(&self, title_weight: f32) -> f32 {
+        let ceiling = SATURATION * (self.words * (2.0 + title_weight) + GRAM_WEIGHT * self.grams * 2.0);
+        ceiling.max(f32::MIN_POSITIVE)
+    }
+}
+
+/// How much a word tells, in the form in which it occurs; one that does not occur tells most.
+fn known_rarity(field: &Field, stems: &[Stem]) -> f32 {
+    // A stem that stands nowhere is the rarest of all, so the minimum is a known one's if there is one.
+    stems.iter().map(|stem| field.rarity(*stem)).reduce(f32::min).unwrap_or_default()
+}
+
+impl Place {
+    fn title_weight(&self) -> f32 {
+        if self.entry.article.fields.title.trim_end().ends_with('?') {
+            QUESTION_TITLE_WEIGHT
+        } else {
+            TITLE_WEIGHT
+        }
+    }
+}
+
+impl Query {
+    fn admits(&self, entry: &Entry) -> bool {
+        let fields = &entry.article.fields;
+        let about = self.topic.as_deref().is_none_or(|topic| fields.topic.as_deref() == Some(topic));
+        let in_language =
+            self.article_language.as_deref().is_none_or(|tag| fields.language.split('-').next() == Some(tag));
+        about && in_language
+    }
+}

@@ -1,0 +1,180 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::article::{Article, Fields};
+use super::super::markup::Format;
+use super::*;
+use crate::clock::Timestamp;
+
+fn article_id(number: u8) -> ArticleId {
+    format!("art_{number:026}").parse().unwrap()
+}
+
+fn entry(number: u8, title: &str, language: &str, content: &str) -> Arc<Entry> {
+    let fields = Fields {
+        external_id: None,
+        source: None,
+        title: title.to_owned(),
+        format: Format::Markdown,
+        language: language.to_owned(),
+        topic: (number % 2 == 0).then(|| "even".to_owned()),
+        url: None,
+        metadata: BTreeMap::new(),
+        published: true,
+    };
+    let now = Timestamp(0);
+    let article = Article { id: article_id(number), version: 1, fields, created_at: now, updated_at: now };
+    Arc::new(Entry::read(Arc::new(article), content).unwrap())
+}
+
+fn put(index: &mut Index, entry: Arc<Entry>) {
+    let replaced = index.get(entry.article.id).cloned().map(Prepared::of);
+    index.put(&Prepared::of(entry), replaced.as_ref());
+}
+
+fn remove(index: &mut Index, number: u8) {
+    if let Some(entry) = index.get(article_id(number)).cloned() {
+        index.remove(&Prepared::of(entry));
+    }
+}
+
+fn shop() -> Index {
+    let mut index = Index::default();
+    for (number, title, language, content) in [
+        (
+            1,
+            "Following a parcel",
+            "en",
+            "You get a tracking code by e-mail. Enter the code on our tracking page.",
+        ),
+        (2, "Returning shoes", "en", "Send the shoes back within thirty days. You get your money back."),
+        (3, "Gift cards", "en", "A gift card is valid for two years. It cannot be exchanged for money."),
+        (4, "Een pakket volgen", "nl", "U krijgt een code per e-mail waarmee u uw pakket kunt volgen."),
+        (5, "Opening hours", "en", "We are open from nine to five.\n\n## Sunday\n\nOn Sunday we are closed."),
+    ] {
+        put(&mut index, entry(number, title, language, content));
+    }
+    index
+}
+
+fn ask(index: &Index, turns: &[&str]) -> Vec<Hit> {
+    let turns = turns.iter().map(|text| (*text).to_owned()).collect();
+    index.search(&Query { turns, limit: 3, ..Query::default() })
+}
+
+fn best(index: &Index, turns: &[&str]) -> Option<ArticleId> {
+    ask(index, turns).first().map(|hit| hit.entry.article.id)
+}
+
+#[test]
+fn a_question_finds_its_article_and_passage() {
+    let index = shop();
+    let hits = ask(&index, &["Are you open on Sunday?"]);
+    assert_eq!(hits[0].entry.article.id, article_id(5));
+    assert_eq!(hits[0].passage_text(), "On Sunday we are closed.");
+    assert!(hits.is_sorted_by(|a, b| a.score >= b.score && a.confidence >= b.confidence));
+}
+
+#[test]
+fn typing_errors_compounds_and_other_languages_are_understood() {
+    let index = shop();
+    assert_eq!(best(&index, &["retrun my sheos"]), Some(article_id(2)));
+    assert_eq!(best(&index, &["pakketcode"]), Some(article_id(4)));
+    assert_eq!(best(&index, &["waar kan ik mijn pakket volgen?"]), Some(article_id(4)));
+}
+
+#[test]
+fn a_follow_up_is_read_with_what_was_asked_before() {
+    let index = shop();
+    assert_eq!(best(&index, &["Can I use a gift card?", "how long is it valid"]), Some(article_id(3)));
+    assert_eq!(best(&index, &["Can I use a gift card?", "Are you open on Sunday?"]), Some(article_id(5)));
+}
+
+#[test]
+fn what_nothing_is_about_finds_nothing() {
+    assert!(ask(&shop(), &["xylophone"]).is_empty());
+    assert!(ask(&shop(), &[""]).is_empty());
+    assert!(ask(&Index::default(), &["parcel"]).is_empty());
+}
+
+#[test]
+fn filters_leave_out_the_others() {
+    let query =
+        Query { turns: vec!["code".into()], topic: Some("even".into()), limit: 9, ..Query::default() };
+    let found: Vec<_> = shop().search(&query).iter().map(|hit| hit.entry.article.id).collect();
+    assert_eq!(found, [article_id(4)]);
+    let query = Query { topic: None, article_language: Some("en".into()), ..query };
+    assert!(shop().search(&query).iter().all(|hit| hit.entry.article.fields.language == "en"));
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Put(u8, Vec<u8>),
+    Remove(u8),
+    Sweep,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => (0..12u8, prop::collection::vec(0..WORDS.len() as u8, 1..40)).prop_map(|(n, words)| Change::Put(n, words)),
+        3 => (0..12u8).prop_map(Change::Remove),
+        1 => Just(Change::Sweep),
+    ]
+}
+
+const WORDS: [&str; 12] = [
+    "parcel",
+    "parcels",
+    "refund",
+    "the",
+    "of",
+    "# card",
+    "\n\n## money",
+    "\n- shoe",
+    "shoes.",
+    "Delivery",
+    "it",
+    "8812",
+];
+
+fn content(words: &[u8]) -> String {
+    words.iter().map(|word| WORDS[*word as usize]).collect::<Vec<_>>().join(" ")
+}
+
+type Seen = Vec<(ArticleId, usize, f32, f32)>;
+
+fn seen(index: &Index, question: &str) -> Seen {
+    let hits = ask(index, &["refund of the card", question]);
+    hits.iter().map(|hit| (hit.entry.article.id, hit.passage, hit.score, hit.confidence)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_sequence_of_changes_leaves_the_index_of_what_is_left(changes in prop::collection::vec(change(), 1..60)) {
+        let mut index = Index::default();
+        let mut left = BTreeMap::new();
+        for change in changes {
+            match change {
+                Change::Put(number, words) => {
+                    let entry = entry(number, WORDS[words[0] as usize], "en", &content(&words));
+                    put(&mut index, Arc::clone(&entry));
+                    left.insert(number, entry);
+                }
+                Change::Remove(number) => {
+                    remove(&mut index, number);
+                    left.remove(&number);
+                }
+                Change::Sweep => index = index.swept(),
+            }
+        }
+        let mut fresh = Index::default();
+        left.into_values().rev().for_each(|entry| put(&mut fresh, entry));
+        prop_assert_eq!(index.len(), fresh.len());
+        for question in ["parcel", "shoe delivry", "the money", "what of 8812 in card"] {
+            prop_assert_eq!(seen(&index, question), seen(&fresh, question), "{}", question);
+        }
+    }
+}
