@@ -47,6 +47,50 @@ pub struct Fields {
     pub published: bool,
 }
 
+/// An article together with its content, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredArticle {
+    /// The article.
+    pub article: Article,
+    /// As its author wrote it.
+    pub content: String,
+}
+
+/// What an author sends: read, and so known to be readable.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub(super) fields: Fields,
+    pub(super) content: String,
+    pub(super) document: Document,
+}
+
+impl Draft {
+    /// Reads `content`; an empty `language` is detected. Takes time in proportion to the content: call it off the
+    /// arbiters.
+    ///
+    /// # Errors
+    /// The content is not acceptable.
+    pub fn read(mut fields: Fields, content: String) -> Result<Self, MarkupError> {
+        let document = markup::read(&content, fields.format)?;
+        if fields.language.is_empty() {
+            fields.language = Language::of_article(&fields.title, &document.text).code().to_owned();
+        }
+        Ok(Self { fields, content, document })
+    }
+
+    /// The same draft under an external id.
+    #[must_use]
+    pub fn with_external_id(mut self, external_id: &str) -> Self {
+        self.fields.external_id = Some(external_id.to_owned());
+        self
+    }
+
+    /// Whether it says what is stored already.
+    pub(super) fn changes_nothing(&self, stored: &StoredArticle) -> bool {
+        self.fields == stored.article.fields && self.content == stored.content
+    }
+}
+
 /// An article cut and ready to be indexed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -74,8 +118,7 @@ impl Entry {
     #[must_use]
     pub fn of(article: Arc<Article>, document: Document) -> Self {
         let passages = passages::cut(&document);
-        let text = document.text;
         let language = Language::parse(&article.fields.language).unwrap_or(Language::DEFAULT);
-        Self { article, language, text, passages }
+        Self { article, language, text: document.text, passages }
     }
 }

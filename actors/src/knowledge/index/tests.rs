@@ -18,7 +18,7 @@ fn entry(number: u8, title: &str, language: &str, content: &str) -> Arc<Entry> {
         title: title.to_owned(),
         format: Format::Markdown,
         language: language.to_owned(),
-        topic: (number % 2 == 0).then(|| "even".to_owned()),
+        topic: (number.is_multiple_of(2)).then(|| "even".to_owned()),
         url: None,
         metadata: BTreeMap::new(),
         published: true,

@@ -1,0 +1,268 @@
+//! The actor through which articles are written and indexed.
+//!
+//! Commands of different organizations run side by side and share commits; those of one organization take turns. The
+//! order is always: store, index, answer. What is in memory is a cache: whatever goes wrong between the first and
+//! the second, the organization's shelf is thrown away and filled again from the store.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tracing::{error, info};
+
+use super::article::{Article, Draft, Entry, StoredArticle};
+use super::handle::Shared;
+use super::messages::{
+    ArticleName, CatchUp, Change, DeleteArticle, KnowledgeError, Put, PutArticle, PutTarget,
+};
+use super::shelf::{Arrival, Shelf};
+use super::sql;
+use crate::clock::Timestamp;
+use crate::ids::{ArticleId, OrgId};
+use crate::supervision::{End, Lifeline};
+use crate::writer::{Op, WriteError};
+
+/// Commands that may wait to be looked at; looking takes no time.
+const MAILBOX_CAPACITY: usize = 64;
+
+/// Commands that may be under way. Each holds an article of up to 4 MiB.
+const MOST_AT_ONCE: usize = 64;
+
+/// How often a write is decided anew because another process wrote in between.
+const DECISIONS: usize = 5;
+
+/// The only writer of articles, and of what is searched.
+pub(super) struct KnowledgeIndexer {
+    shared: Arc<Shared>,
+    permits: Arc<Semaphore>,
+    _lifeline: Lifeline,
+}
+
+impl KnowledgeIndexer {
+    /// Starts the indexer on its arbiter; when it panics, another takes its place.
+    pub(super) fn start(shared: &Arc<Shared>) {
+        let heir = Arc::downgrade(shared);
+        let lifeline = move |end| {
+            if let Some(shared) = heir.upgrade()
+                && end == End::Panicked
+            {
+                error!("the knowledge indexer panicked and starts again");
+                shared.forget_all();
+                Self::start(&shared);
+            }
+        };
+        let owned = Arc::clone(shared);
+        let indexer = Self::start_in_arbiter(&shared.arbiter, move |ctx| {
+            ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+            let permits = Arc::new(Semaphore::new(MOST_AT_ONCE));
+            Self { shared: owned, permits, _lifeline: Lifeline::new(lifeline) }
+        });
+        shared.set_indexer(indexer);
+    }
+
+    /// Runs `work` unless too much runs already.
+    fn admit<T: 'static>(
+        &self,
+        work: impl Future<Output = Result<T, KnowledgeError>> + 'static,
+    ) -> ResponseFuture<Result<T, KnowledgeError>> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Box::pin(async { Err(KnowledgeError::Overloaded) });
+        };
+        Box::pin(async move {
+            let _permit = permit;
+            work.await
+        })
+    }
+}
+
+impl Actor for KnowledgeIndexer {
+    type Context = Context<Self>;
+}
+
+impl Handler<PutArticle> for KnowledgeIndexer {
+    type Result = ResponseFuture<Result<Put, KnowledgeError>>;
+
+    fn handle(&mut self, message: PutArticle, _: &mut Context<Self>) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        self.admit(async move {
+            let mut turn = Turn::take(shared, message.org).await?;
+            for _ in 0..DECISIONS {
+                let decision = turn.decide(&message).await?;
+                if let Some(put) = turn.carry_out(&message, decision).await? {
+                    return Ok(put);
+                }
+            }
+            Err(KnowledgeError::Write(WriteError::Conflict))
+        })
+    }
+}
+
+impl Handler<DeleteArticle> for KnowledgeIndexer {
+    type Result = ResponseFuture<Result<(), KnowledgeError>>;
+
+    fn handle(&mut self, message: DeleteArticle, _: &mut Context<Self>) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        self.admit(async move {
+            let mut turn = Turn::take(shared, message.org).await?;
+            for _ in 0..DECISIONS {
+                let stored = turn.find(&message.name).await?.ok_or(KnowledgeError::NotFound)?;
+                message.only_if.check(Some(stored.article.version))?;
+                let id = stored.article.id;
+                if turn.commit(|op, org| sql::delete(op, org, id)).await? {
+                    turn.shelf.change(Vec::new, vec![id]).await?;
+                    turn.end();
+                    return Ok(());
+                }
+            }
+            Err(KnowledgeError::Write(WriteError::Conflict))
+        })
+    }
+}
+
+impl Handler<CatchUp> for KnowledgeIndexer {
+    type Result = ResponseFuture<Result<(), KnowledgeError>>;
+
+    fn handle(&mut self, message: CatchUp, _: &mut Context<Self>) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        self.admit(async move { Turn::take(shared, message.org).await.map(drop) })
+    }
+}
+
+/// What a write comes down to.
+enum Decision {
+    Nothing(Article),
+    Write(Article, Change),
+}
+
+/// The right to change an organization's articles, held by one command at a time.
+struct Turn {
+    shared: Arc<Shared>,
+    shelf: Arc<Shelf>,
+    _writing: OwnedMutexGuard<()>,
+    /// The store may hold what the shelf does not.
+    in_doubt: bool,
+}
+
+impl Turn {
+    /// Waits for the turn and brings the shelf up to date with the store.
+    async fn take(shared: Arc<Shared>, org: OrgId) -> Result<Self, KnowledgeError> {
+        loop {
+            let shelf = shared.shelf(org);
+            let writing = Arc::clone(&shelf.writing).lock_owned().await;
+            // Thrown away while we waited: what we would change, nobody would search.
+            if !shared.is_current(&shelf) {
+                continue;
+            }
+            let mut turn = Self { shared, shelf, _writing: writing, in_doubt: true };
+            turn.catch_up().await?;
+            turn.in_doubt = false;
+            return Ok(turn);
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), KnowledgeError> {
+        self.shelf.catch_up(&self.shared.store).await
+    }
+
+    async fn find(&self, name: &ArticleName) -> Result<Option<StoredArticle>, KnowledgeError> {
+        Ok(sql::find(&self.shared.store, self.shelf.org, name).await?)
+    }
+
+    async fn decide(
+        &self,
+        PutArticle { target, draft, only_if, now, .. }: &PutArticle,
+    ) -> Result<Decision, KnowledgeError> {
+        let external = draft.fields.external_id.clone().map(ArticleName::External);
+        let namesake = match &external {
+            Some(name) => self.find(name).await?,
+            None => None,
+        };
+        let (id, stored) = match target {
+            PutTarget::New(id) => (*id, None),
+            PutTarget::Stored(id) => {
+                let stored = self.find(&ArticleName::Id(*id)).await?;
+                (*id, Some(stored.ok_or(KnowledgeError::NotFound)?))
+            }
+            PutTarget::External(id) => (namesake.as_ref().map_or(*id, |n| n.article.id), namesake.clone()),
+        };
+        if namesake.is_some_and(|namesake| namesake.article.id != id) {
+            return Err(KnowledgeError::ExternalIdTaken);
+        }
+        only_if.check(stored.as_ref().map(|stored| stored.article.version))?;
+        Ok(decide(id, draft, stored, *now))
+    }
+
+    /// Makes the write, stored first and then searchable; `None` if another process wrote in between.
+    async fn carry_out(
+        &mut self,
+        message: &PutArticle,
+        decision: Decision,
+    ) -> Result<Option<Put>, KnowledgeError> {
+        let (article, change) = match decision {
+            Decision::Nothing(article) => (article, Change::Unchanged),
+            Decision::Write(article, change) => {
+                let content = message.draft.content.clone();
+                let stored = StoredArticle { article, content };
+                if !self.commit(|op, org| sql::put(op, org, &stored)).await? {
+                    return Ok(None);
+                }
+                let (article, document) = (Arc::new(stored.article.clone()), message.draft.document.clone());
+                let arrival = move || vec![Arrival { entry: Entry::of(article, document), lag_known: true }];
+                self.shelf.change(arrival, Vec::new()).await?;
+                self.end();
+                (stored.article, change)
+            }
+        };
+        // Only a shelf that was thrown away meanwhile does not know it, and that is an error already.
+        let indexed = self.shelf.indexed(article.id).ok_or(KnowledgeError::Restarting)?;
+        Ok(Some(Put { article, change, indexed }))
+    }
+
+    /// Commits what `fill` adds; false, and the shelf up to date again, if another process wrote in between.
+    async fn commit(&mut self, fill: impl FnOnce(&mut Op, OrgId)) -> Result<bool, KnowledgeError> {
+        let mut op = Op::default();
+        sql::advance(&mut op, self.shelf.org, self.shelf.head());
+        fill(&mut op, self.shelf.org);
+        self.in_doubt = true;
+        match self.shared.writer.commit(op).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Conflict) => {
+                self.catch_up().await?;
+                self.in_doubt = false;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The shelf has taken in what was committed.
+    fn end(&mut self) {
+        self.shelf.advance(self.shelf.head() + 1);
+        self.in_doubt = false;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.in_doubt {
+            info!(org.id = %self.shelf.org, "the articles of an organization will be read again");
+            self.shared.forget(&self.shelf);
+        }
+    }
+}
+
+fn decide(id: ArticleId, draft: &Draft, stored: Option<StoredArticle>, now: Timestamp) -> Decision {
+    let fields = draft.fields.clone();
+    match stored {
+        Some(stored) if draft.changes_nothing(&stored) => Decision::Nothing(stored.article),
+        Some(StoredArticle { article, .. }) => {
+            let version = article.version + 1;
+            let article = Article { id, version, fields, created_at: article.created_at, updated_at: now };
+            Decision::Write(article, Change::Updated)
+        }
+        None => {
+            let article = Article { id, version: 1, fields, created_at: now, updated_at: now };
+            Decision::Write(article, Change::Created)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The way to an organization's articles, for answerers and for HTTP.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use actix::{Addr, Arbiter, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
+use dashmap::DashMap;
+
+use super::actor::KnowledgeIndexer;
+use super::article::StoredArticle;
+use super::index::{Hit, Query};
+use super::messages::{ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle};
+use super::shelf::Shelf;
+use super::sql::{self, ListArticles};
+use crate::clock::Timestamp;
+use crate::ids::{ArticleId, OrgId};
+use crate::store::Store;
+use crate::writer::Writer;
+
+/// The articles of all organizations. Cheap to clone; searching needs no message to the actor.
+#[derive(Clone)]
+pub struct Knowledge {
+    shared: Arc<Shared>,
+}
+
+/// How far an organization's index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexStatus {
+    /// Articles that are as the index knows them.
+    pub indexed: usize,
+    /// When the last of them came in.
+    pub last_indexed_at: Option<Timestamp>,
+}
+
+impl Knowledge {
+    /// Starts the indexer on an arbiter of its own.
+    #[must_use]
+    pub fn start(store: Store, writer: Writer) -> Self {
+        let arbiter = Arbiter::new().handle();
+        let shared =
+            Arc::new(Shared { store, writer, arbiter, shelves: DashMap::new(), indexer: RwLock::new(None) });
+        KnowledgeIndexer::start(&shared);
+        Self { shared }
+    }
+
+    /// The articles of `org` that fit best.
+    ///
+    /// # Errors
+    /// They are not in memory, and the store is away.
+    pub async fn search(&self, org: OrgId, query: &Query) -> Result<Vec<Hit>, KnowledgeError> {
+        Ok(self.fresh_shelf(org).await?.search(query))
+    }
+
+    /// Writes an article.
+    ///
+    /// # Errors
+    /// See [`KnowledgeError`].
+    pub async fn put(&self, message: PutArticle) -> Result<Put, KnowledgeError> {
+        self.ask(message).await?
+    }
+
+    /// Deletes an article.
+    ///
+    /// # Errors
+    /// See [`KnowledgeError`].
+    pub async fn delete(&self, message: DeleteArticle) -> Result<(), KnowledgeError> {
+        self.ask(message).await?
+    }
+
+    /// An article as it is stored.
+    ///
+    /// # Errors
+    /// There is none, or the store is away.
+    pub async fn find(&self, org: OrgId, name: &ArticleName) -> Result<StoredArticle, KnowledgeError> {
+        sql::find(&self.shared.store, org, name).await?.ok_or(KnowledgeError::NotFound)
+    }
+
+    /// Articles as they are stored.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn list(
+        &self,
+        org: OrgId,
+        wanted: &ListArticles,
+    ) -> Result<Vec<StoredArticle>, KnowledgeError> {
+        Ok(sql::list(&self.shared.store, org, wanted).await?)
+    }
+
+    /// Which version of each article is searchable, and since when; `None` of one that the index has not seen.
+    ///
+    /// # Errors
+    /// They are not in memory, and the store is away.
+    pub async fn indexed(
+        &self,
+        org: OrgId,
+        ids: impl IntoIterator<Item = ArticleId>,
+    ) -> Result<Vec<Option<Indexed>>, KnowledgeError> {
+        let shelf = self.fresh_shelf(org).await?;
+        Ok(ids.into_iter().map(|id| shelf.indexed(id)).collect())
+    }
+
+    /// How far the index of `org` is.
+    ///
+    /// # Errors
+    /// It is not in memory, and the store is away.
+    pub async fn status(&self, org: OrgId) -> Result<IndexStatus, KnowledgeError> {
+        let (indexed, last_indexed_at) = self.fresh_shelf(org).await?.summary();
+        Ok(IndexStatus { indexed, last_indexed_at })
+    }
+
+    /// Ends the indexer once its mailbox is empty.
+    pub fn stop(&self) {
+        self.shared.write_indexer(None);
+        self.shared.arbiter.stop();
+    }
+
+    /// The organization's shelf, filled and up to date.
+    async fn fresh_shelf(&self, org: OrgId) -> Result<Arc<Shelf>, KnowledgeError> {
+        let shared = &self.shared;
+        if let Some(shelf) = shared.filled_shelf(org) {
+            if !shelf.is_stale() {
+                return Ok(shelf);
+            }
+            match sql::head(&shared.store, org).await {
+                Ok(head) if head == shelf.head() => {
+                    shelf.is_fresh();
+                    return Ok(shelf);
+                }
+                Ok(_) => {}
+                // What is in memory is served while the store is away.
+                Err(_) => return Ok(shelf),
+            }
+        }
+        self.ask(CatchUp { org }).await??;
+        shared.filled_shelf(org).ok_or(KnowledgeError::Restarting)
+    }
+
+    async fn ask<M>(&self, message: M) -> Result<M::Result, KnowledgeError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        KnowledgeIndexer: actix::Handler<M>,
+        actix::Context<KnowledgeIndexer>: ToEnvelope<KnowledgeIndexer, M>,
+    {
+        let indexer = self.shared.indexer().ok_or(KnowledgeError::Restarting)?;
+        indexer.send(message).await.map_err(|error| match error {
+            MailboxError::Closed => KnowledgeError::Restarting,
+            MailboxError::Timeout => KnowledgeError::Overloaded,
+        })
+    }
+}
+
+impl fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Knowledge").field("shelves", &self.shared.shelves.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the handle and the actor have in common.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) arbiter: ArbiterHandle,
+    shelves: DashMap<OrgId, Arc<Shelf>>,
+    indexer: RwLock<Option<Addr<KnowledgeIndexer>>>,
+}
+
+impl Shared {
+    /// The organization's shelf, filled or not.
+    pub(super) fn shelf(&self, org: OrgId) -> Arc<Shelf> {
+        Arc::clone(&self.shelves.entry(org).or_insert_with(|| Arc::new(Shelf::empty(org))))
+    }
+
+    fn filled_shelf(&self, org: OrgId) -> Option<Arc<Shelf>> {
+        self.shelves.get(&org).filter(|shelf| shelf.is_filled()).map(|shelf| Arc::clone(&shelf))
+    }
+
+    pub(super) fn is_current(&self, shelf: &Arc<Shelf>) -> bool {
+        self.shelves.get(&shelf.org).is_some_and(|current| Arc::ptr_eq(&current, shelf))
+    }
+
+    /// Throws a shelf away; the next who needs it has it filled again.
+    pub(super) fn forget(&self, shelf: &Arc<Shelf>) {
+        self.shelves.remove_if(&shelf.org, |_, current| Arc::ptr_eq(current, shelf));
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.shelves.clear();
+    }
+
+    pub(super) fn set_indexer(&self, indexer: Addr<KnowledgeIndexer>) {
+        self.write_indexer(Some(indexer));
+    }
+
+    fn write_indexer(&self, indexer: Option<Addr<KnowledgeIndexer>>) {
+        *self.indexer.write().unwrap_or_else(PoisonError::into_inner) = indexer;
+    }
+
+    fn indexer(&self) -> Option<Addr<KnowledgeIndexer>> {
+        self.indexer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

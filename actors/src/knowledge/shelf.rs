@@ -1,0 +1,208 @@
+//! The index of one organization, and how it follows the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use super::article::{Entry, StoredArticle};
+use super::index::{Hit, Index, Prepared, Query};
+use super::markup::Document;
+use super::messages::{Indexed, KnowledgeError};
+use super::sql;
+use crate::clock::Timestamp;
+use crate::ids::{ArticleId, OrgId};
+use crate::store::Store;
+
+/// How long a shelf is taken to be up to date. Writes of this process show at once; this is for those of others,
+/// and is a small part of the second a change may take.
+const FRESH_FOR: Duration = Duration::from_millis(250);
+
+/// Articles read and prepared at a time while a shelf is filled.
+const PAGE: usize = 100;
+
+/// The searchable articles of one organization, shared by all who search.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) org: OrgId,
+    contents: RwLock<Contents>,
+    /// When it was last known to be up to date.
+    checked_at: Mutex<Instant>,
+    /// Held by the one who changes the contents.
+    pub(super) writing: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    index: Index,
+    /// Of every article, the unpublished ones included.
+    indexed: HashMap<ArticleId, Indexed>,
+    /// The writes that these contents have seen; `None` before they were filled.
+    head: Option<i64>,
+}
+
+impl Shelf {
+    pub(super) fn empty(org: OrgId) -> Self {
+        Self {
+            org,
+            contents: RwLock::default(),
+            checked_at: Mutex::new(Instant::now()),
+            writing: Arc::default(),
+        }
+    }
+
+    pub(super) fn search(&self, query: &Query) -> Vec<Hit> {
+        self.read().index.search(query)
+    }
+
+    pub(super) fn indexed(&self, id: ArticleId) -> Option<Indexed> {
+        self.read().indexed.get(&id).copied()
+    }
+
+    /// How many articles are indexed, and when the last one was.
+    pub(super) fn summary(&self) -> (usize, Option<Timestamp>) {
+        let contents = self.read();
+        (contents.indexed.len(), contents.indexed.values().map(|indexed| indexed.at).max())
+    }
+
+    pub(super) fn head(&self) -> i64 {
+        self.read().head.unwrap_or(sql::NO_HEAD)
+    }
+
+    /// Whether it was ever brought up to date.
+    pub(super) fn is_filled(&self) -> bool {
+        self.read().head.is_some()
+    }
+
+    /// Whether the store should be asked for a newer head.
+    pub(super) fn is_stale(&self) -> bool {
+        self.checked_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > FRESH_FOR
+    }
+
+    pub(super) fn is_fresh(&self) {
+        *self.checked_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Takes in what others wrote since. Call it only while holding `writing`.
+    pub(super) async fn catch_up(self: &Arc<Self>, store: &Store) -> Result<(), KnowledgeError> {
+        let head = sql::head(store, self.org).await?;
+        if self.is_filled() && head == self.head() {
+            self.is_fresh();
+            return Ok(());
+        }
+        let stored = sql::versions(store, self.org).await?;
+        let (stale, gone) = self.compare(&stored);
+        self.change(Vec::new, gone).await?;
+        let wanted: Arc<HashSet<ArticleId>> = Arc::new(stale.iter().copied().collect());
+        let mut rest = stale.as_slice();
+        while let Some(first) = rest.first() {
+            let page = sql::from(store, self.org, *first, rest.len().min(PAGE)).await?;
+            let last = page.last().map(|stored| stored.article.id);
+            rest = match last {
+                Some(last) => &rest[rest.partition_point(|id| *id <= last)..],
+                None => &[],
+            };
+            let wanted = Arc::clone(&wanted);
+            let arrivals = page.into_iter().filter(move |stored| wanted.contains(&stored.article.id));
+            self.change(move || arrivals.map(read_again).collect(), Vec::new()).await?;
+        }
+        self.advance(head);
+        Ok(())
+    }
+
+    /// The articles to read again, in order, and those that are no more.
+    fn compare(&self, stored: &[(ArticleId, i64)]) -> (Vec<ArticleId>, Vec<ArticleId>) {
+        let contents = self.read();
+        let is_indexed = |(id, version): &(ArticleId, i64)| {
+            contents.indexed.get(id).is_some_and(|known| known.version == *version)
+        };
+        let stale = stored.iter().filter(|article| !is_indexed(article)).map(|(id, _)| *id).collect();
+        let present: HashSet<ArticleId> = stored.iter().map(|(id, _)| *id).collect();
+        let gone = contents.indexed.keys().filter(|id| !present.contains(id)).copied().collect();
+        (stale, gone)
+    }
+
+    /// Swaps articles in and out, on a thread where it may take its time. Call it only while holding `writing`.
+    pub(super) async fn change(
+        self: &Arc<Self>,
+        arrivals: impl FnOnce() -> Vec<Arrival> + Send + 'static,
+        gone: Vec<ArticleId>,
+    ) -> Result<(), KnowledgeError> {
+        let shelf = Arc::clone(self);
+        let work = move || {
+            gone.into_iter().for_each(|id| shelf.take_out(id));
+            arrivals().into_iter().for_each(|arrival| shelf.put_in(arrival));
+            shelf.sweep();
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| KnowledgeError::Restarting)
+    }
+
+    /// Notes that the contents are those of `head`.
+    pub(super) fn advance(&self, head: i64) {
+        self.write().head = Some(head);
+        self.is_fresh();
+    }
+
+    fn put_in(&self, Arrival { entry, lag_known }: Arrival) {
+        let (article, published) = (Arc::clone(&entry.article), entry.article.fields.published);
+        let replaced = self.prepared_again(article.id);
+        let prepared = published.then(|| Prepared::of(Arc::new(entry)));
+        // Only counting is left to do under the lock.
+        let mut contents = self.write();
+        match &prepared {
+            Some(prepared) => contents.index.put(prepared, replaced.as_ref()),
+            None => replaced.iter().for_each(|replaced| contents.index.remove(replaced)),
+        }
+        let at = Timestamp::now();
+        let lag_ms = lag_known.then_some((at.0 - article.updated_at.0).max(0));
+        contents.indexed.insert(article.id, Indexed { version: article.version, at, lag_ms });
+    }
+
+    fn take_out(&self, id: ArticleId) {
+        let removed = self.prepared_again(id);
+        let mut contents = self.write();
+        removed.iter().for_each(|removed| contents.index.remove(removed));
+        contents.indexed.remove(&id);
+    }
+
+    fn prepared_again(&self, id: ArticleId) -> Option<Prepared> {
+        let entry = self.read().index.get(id).cloned();
+        entry.map(Prepared::of)
+    }
+
+    fn sweep(&self) {
+        let swept = {
+            let contents = self.read();
+            contents.index.needs_sweeping().then(|| contents.index.swept())
+        };
+        if let Some(swept) = swept {
+            let waste = std::mem::replace(&mut self.write().index, swept);
+            // Freed here, when nobody waits for the lock.
+            drop(waste);
+        }
+    }
+
+    // A panic under the lock leaves a shelf that is thrown away; meanwhile it may be read.
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An article on its way in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) entry: Entry,
+    /// It was written just now, so the time since then is the index's doing.
+    pub(super) lag_known: bool,
+}
+
+fn read_again(StoredArticle { article, content }: StoredArticle) -> Arrival {
+    let article = Arc::new(article);
+    let entry = Entry::read(Arc::clone(&article), &content)
+        // Stored under other caps than today's: found by its raw content rather than not at all.
+        .unwrap_or_else(|_| Entry::of(article, Document::of_plain_text(&content)));
+    Arrival { entry, lag_known: false }
+}

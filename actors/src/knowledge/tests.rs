@@ -1,0 +1,243 @@
+//! Articles as their authors and those who search see them: the real actor over a real store.
+
+use std::collections::BTreeMap;
+
+use super::article::{Draft, Fields};
+use super::index::Query;
+use super::markup::Format;
+use super::messages::*;
+use super::*;
+use crate::clock::Timestamp;
+use crate::ids::{ArticleId, OrgId};
+use crate::testing::{TestStore, test_store};
+use crate::writer::Writer;
+
+struct Scene {
+    knowledge: Knowledge,
+    org: OrgId,
+    store: TestStore,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let store = test_store().await;
+        Self { knowledge: process(&store, "one").await, org: OrgId::generate(), store }
+    }
+
+    async fn put(&self, target: PutTarget, draft: Draft) -> Result<Put, KnowledgeError> {
+        self.put_if(target, draft, Precondition::None).await
+    }
+
+    async fn put_if(
+        &self,
+        target: PutTarget,
+        draft: Draft,
+        only_if: Precondition,
+    ) -> Result<Put, KnowledgeError> {
+        let message = PutArticle { org: self.org, target, draft, only_if, now: Timestamp::now() };
+        self.knowledge.put(message).await
+    }
+
+    async fn delete(&self, id: ArticleId) -> Result<(), KnowledgeError> {
+        let (name, only_if) = (ArticleName::Id(id), Precondition::None);
+        self.knowledge.delete(DeleteArticle { org: self.org, name, only_if }).await
+    }
+
+    async fn found(&self, question: &str) -> Vec<String> {
+        found(&self.knowledge, self.org, question).await
+    }
+}
+
+/// A process of its own on the same store.
+async fn process(store: &TestStore, node: &str) -> Knowledge {
+    let writer = Writer::start(store, node).await.unwrap();
+    Knowledge::start((**store).clone(), writer)
+}
+
+async fn found(knowledge: &Knowledge, org: OrgId, question: &str) -> Vec<String> {
+    let query = Query { turns: vec![question.to_owned()], limit: 10, ..Query::default() };
+    let hits = knowledge.search(org, &query).await.unwrap();
+    hits.iter().map(|hit| hit.entry.article.fields.title.clone()).collect()
+}
+
+fn new() -> PutTarget {
+    PutTarget::New(ArticleId::generate())
+}
+
+fn draft(title: &str, content: &str) -> Draft {
+    let fields = Fields {
+        external_id: None,
+        source: None,
+        title: title.to_owned(),
+        format: Format::Markdown,
+        language: String::new(),
+        topic: None,
+        url: None,
+        metadata: BTreeMap::new(),
+        published: true,
+    };
+    Draft::read(fields, content.to_owned()).unwrap()
+}
+
+#[actix::test]
+async fn a_write_is_searchable_once_it_is_answered() {
+    let scene = Scene::new().await;
+    let put = scene.put(new(), draft("Parcels", "Follow your parcel with the code.")).await.unwrap();
+    assert_eq!((put.change, put.article.version, put.indexed.version), (Change::Created, 1, 1));
+    assert_eq!(scene.found("parcel").await, ["Parcels"]);
+
+    let changed = draft("Letters", "Follow your letter with the code.");
+    let put = scene.put(PutTarget::Stored(put.article.id), changed).await.unwrap();
+    assert_eq!((put.change, put.article.version, put.indexed.version), (Change::Updated, 2, 2));
+    assert_eq!(scene.found("parcel").await, [""; 0]);
+    assert_eq!(scene.found("letter").await, ["Letters"]);
+
+    scene.delete(put.article.id).await.unwrap();
+    assert_eq!(scene.found("letter").await, [""; 0]);
+    assert!(matches!(scene.delete(put.article.id).await, Err(KnowledgeError::NotFound)));
+}
+
+#[actix::test]
+async fn a_write_that_changes_nothing_keeps_the_version() {
+    let scene = Scene::new().await;
+    let first = scene.put(new(), draft("Parcels", "Text.")).await.unwrap();
+    let again = scene.put(PutTarget::Stored(first.article.id), draft("Parcels", "Text.")).await.unwrap();
+    assert_eq!((again.change, again.indexed), (Change::Unchanged, first.indexed));
+    assert_eq!(again.article, first.article);
+}
+
+#[actix::test]
+async fn a_version_that_is_not_expected_is_not_overwritten() {
+    let scene = Scene::new().await;
+    let put = scene.put(new(), draft("Parcels", "One.")).await.unwrap();
+    let target = PutTarget::Stored(put.article.id);
+    let old = Precondition::Version(vec![7]);
+    let refused = scene.put_if(target.clone(), draft("Parcels", "Two."), old).await;
+    assert!(matches!(refused, Err(KnowledgeError::VersionConflict)));
+    let present = Precondition::Version(vec![1]);
+    assert_eq!(scene.put_if(target, draft("Parcels", "Two."), present).await.unwrap().article.version, 2);
+    let stored = scene.knowledge.find(scene.org, &ArticleName::Id(put.article.id)).await.unwrap();
+    assert_eq!(stored.content, "Two.");
+}
+
+#[actix::test]
+async fn an_external_id_names_one_article() {
+    let scene = Scene::new().await;
+    let external = || PutTarget::External(ArticleId::generate());
+    let made = scene.put(external(), draft("A", "x").with_external_id("a.md")).await.unwrap();
+    let same = scene.put(external(), draft("B", "x").with_external_id("a.md")).await.unwrap();
+    assert_eq!((made.change, same.change), (Change::Created, Change::Updated));
+    assert_eq!(made.article.id, same.article.id);
+
+    let taken = scene.put(new(), draft("C", "x").with_external_id("a.md")).await;
+    assert!(matches!(taken, Err(KnowledgeError::ExternalIdTaken)));
+    let other = scene.put(new(), draft("C", "x")).await.unwrap();
+    let taken =
+        scene.put(PutTarget::Stored(other.article.id), draft("C", "x").with_external_id("a.md")).await;
+    assert!(matches!(taken, Err(KnowledgeError::ExternalIdTaken)));
+    let absent =
+        scene.put_if(external(), draft("D", "x").with_external_id("a.md"), Precondition::Absent).await;
+    assert!(matches!(absent, Err(KnowledgeError::VersionConflict)));
+}
+
+#[actix::test]
+async fn an_unpublished_article_is_indexed_by_not_being_found() {
+    let scene = Scene::new().await;
+    let put = scene.put(new(), draft("Parcels", "Text.")).await.unwrap();
+    let mut hidden = draft("Parcels", "Text.");
+    hidden.fields.published = false;
+    let put = scene.put(PutTarget::Stored(put.article.id), hidden).await.unwrap();
+    assert_eq!(put.indexed.version, 2);
+    assert_eq!(scene.found("parcels").await, [""; 0]);
+    assert_eq!(scene.knowledge.status(scene.org).await.unwrap().indexed, 1);
+}
+
+#[actix::test]
+async fn another_organization_sees_nothing_of_it() {
+    let scene = Scene::new().await;
+    let put = scene.put(new(), draft("Parcels", "Text.").with_external_id("a.md")).await.unwrap();
+    let stranger = OrgId::generate();
+    assert_eq!(found(&scene.knowledge, stranger, "parcels").await, [""; 0]);
+    for name in [ArticleName::Id(put.article.id), ArticleName::External("a.md".into())] {
+        assert!(matches!(scene.knowledge.find(stranger, &name).await, Err(KnowledgeError::NotFound)));
+        let delete = DeleteArticle { org: stranger, name, only_if: Precondition::None };
+        assert!(matches!(scene.knowledge.delete(delete).await, Err(KnowledgeError::NotFound)));
+    }
+    assert_eq!(scene.found("parcels").await, ["Parcels"]);
+}
+
+#[actix::test]
+async fn a_restart_and_another_process_find_the_same() {
+    let scene = Scene::new().await;
+    for number in 0..250 {
+        scene.put(new(), draft(&format!("Article {number}"), "Parcels and returns.")).await.unwrap();
+    }
+    let other = process(&scene.store, "two").await;
+    let query = Query { turns: vec!["article 117".into()], limit: 300, ..Query::default() };
+    let here = scene.knowledge.search(scene.org, &query).await.unwrap();
+    let there = other.search(scene.org, &query).await.unwrap();
+    let seen = |hits: &[index::Hit]| -> Vec<_> {
+        hits.iter().map(|hit| (hit.entry.article.id, hit.score, hit.confidence)).collect()
+    };
+    assert_eq!(here.len(), 250);
+    assert_eq!(seen(&here), seen(&there));
+}
+
+#[actix::test]
+async fn two_processes_that_write_at_once_lose_nothing() {
+    let scene = Scene::new().await;
+    let other = process(&scene.store, "two").await;
+    let put = |knowledge: &Knowledge, title: String| {
+        let message = PutArticle {
+            org: scene.org,
+            target: PutTarget::External(ArticleId::generate()),
+            draft: draft(&title, "Text.").with_external_id(&title),
+            only_if: Precondition::None,
+            now: Timestamp::now(),
+        };
+        let knowledge = knowledge.clone();
+        async move { knowledge.put(message).await.unwrap() }
+    };
+    for round in 0..10 {
+        tokio::join!(
+            put(&scene.knowledge, format!("Here {round}")),
+            put(&other, format!("There {round}")),
+            put(&scene.knowledge, "Both".into()),
+            put(&other, "Both".into()),
+        );
+    }
+    // Whoever wrote last knows everything; the other asks the store once its knowledge is no longer fresh.
+    let last = put(&scene.knowledge, "Last".into()).await;
+    assert_eq!(last.change, Change::Created);
+    assert_eq!(scene.knowledge.status(scene.org).await.unwrap().indexed, 22);
+    while other.status(scene.org).await.unwrap().indexed < 22 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(found(&other, scene.org, "last").await, ["Last"]);
+}
+
+#[actix::test]
+async fn a_list_is_filtered_and_paged() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for (title, topic) in [("Parcels", "a"), ("50% off", "b"), ("Returns", "a")] {
+        let mut draft = draft(title, "Text.");
+        draft.fields.topic = Some(topic.to_owned());
+        ids.push(scene.put(new(), draft).await.unwrap().article.id);
+    }
+    let titles = async |wanted: ListArticles| -> Vec<String> {
+        let wanted = ListArticles { limit: 10, ..wanted };
+        let listed = scene.knowledge.list(scene.org, &wanted).await.unwrap();
+        assert!(listed.iter().all(|stored| stored.content == if wanted.with_content { "Text." } else { "" }));
+        listed.into_iter().map(|stored| stored.article.fields.title).collect()
+    };
+    assert_eq!(titles(ListArticles::default()).await, ["Returns", "50% off", "Parcels"]);
+    let about = ListArticles { topic: "a".into(), ascending: true, with_content: true, ..Default::default() };
+    assert_eq!(titles(about).await, ["Parcels", "Returns"]);
+    let containing = ListArticles { containing: "0% O".into(), ..Default::default() };
+    assert_eq!(titles(containing).await, ["50% off"]);
+    let behind = ListArticles { after: Some(ids[2]), ..Default::default() };
+    assert_eq!(titles(behind).await, ["50% off", "Parcels"]);
+    let later = ListArticles { updated_after: Some(Timestamp::now()), ..Default::default() };
+    assert_eq!(titles(later).await, [""; 0]);
+}
