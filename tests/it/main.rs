@@ -1,1 +1,7 @@
 //! Promises of the server, each tested as its user would see it.
+
+// Outside `#[test]` functions too: a harness that cannot do its work should fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+mod shell;
