@@ -8,8 +8,12 @@ pub mod clock;
 pub mod conversation;
 pub mod event;
 pub mod ids;
+pub mod keys;
 pub mod knowledge;
+pub mod limiter;
 pub mod metrics;
+pub mod organization;
+pub mod patch;
 pub mod store;
 pub mod supervision;
 #[cfg(any(test, feature = "testing"))]

@@ -1,0 +1,32 @@
+//! Keys: who may use the server, and for what.
+//!
+//! [`KeyRing`] knows every key. It tells who presents a text, and makes, rotates, changes and revokes keys under the
+//! granting rules; an organization begins with its two keys and ends with all that is its.
+
+mod actor;
+mod commands;
+mod grant;
+mod key;
+mod origin;
+mod pepper;
+mod ring;
+mod scope;
+mod secret;
+mod sql;
+mod tenancy;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+pub use self::{
+    actor::{Flush, UsageWriter},
+    commands::KeyError,
+    grant::{Denied, Granter},
+    key::{IssuedKey, Key, KeyKind, KeyPatch, NewKey, RateLimit, Secret},
+    origin::{MalformedOrigin, Origin},
+    pepper::{Pepper, PepperError},
+    ring::{AuthError, KeyRing, Principal, RingError},
+    scope::{Scope, ScopeSet},
+    secret::{CLIENT_TOKEN_PREFIX, Family, KeyText, MalformedKey},
+    tenancy::NewOrganization,
+};

@@ -1,0 +1,93 @@
+//! The beginning and the end of an organization.
+
+use super::{
+    commands::KeyError,
+    key::{IssuedKey, Key, KeyKind, RateLimit},
+    ring::KeyRing,
+    scope::ScopeSet,
+    sql,
+};
+use crate::{
+    clock::Timestamp,
+    ids::{KeyId, OrgId},
+    organization::{self, Organization, OrganizationPatch},
+    writer::{Op, Row},
+};
+
+/// An organization with the two keys that are shown once.
+#[derive(Debug, Clone)]
+pub struct NewOrganization {
+    /// As it is stored.
+    pub organization: Organization,
+    /// Full access.
+    pub primary: IssuedKey,
+    /// Full access, for when the other is replaced.
+    pub secondary: IssuedKey,
+}
+
+impl KeyRing {
+    /// Makes an organization with its two keys. `extra` is stored with it or not at all.
+    ///
+    /// # Errors
+    /// A field of `patch` cannot be so, or the store is away.
+    pub async fn create_organization(
+        &self,
+        patch: OrganizationPatch,
+        extra: Option<Row>,
+    ) -> Result<NewOrganization, KeyError> {
+        let organization = Organization::new(patch, Timestamp::now())?;
+        let mut op = Op::default();
+        organization::insert(&mut op, &organization);
+        let primary = self.slot(&organization, KeyKind::Primary)?;
+        let secondary = self.slot(&organization, KeyKind::Secondary)?;
+        sql::insert(&mut op, &primary.key);
+        sql::insert(&mut op, &secondary.key);
+        op.rows.extend(extra);
+        self.writer.commit(op).await?;
+        Ok(NewOrganization { organization, primary, secondary })
+    }
+
+    fn slot(&self, organization: &Organization, kind: KeyKind) -> Result<IssuedKey, KeyError> {
+        let mut key = Key {
+            id: KeyId::generate(),
+            org: organization.id,
+            kind,
+            name: String::new(),
+            scopes: ScopeSet::all(),
+            allowed_origins: Vec::new(),
+            rate_limit: RateLimit::Default,
+            expires_at: None,
+            last_used_at: None,
+            created_at: organization.created_at,
+            version: 1,
+            rotations: 0,
+            secrets: Vec::new(),
+        };
+        let secret = self.add_secret(&mut key)?;
+        Ok(IssuedKey { key, secret })
+    }
+
+    /// Erases everything of the organization. Access ends first; the organization's own row goes last, so that a
+    /// crash in between leaves something that can be deleted again.
+    ///
+    /// # Errors
+    /// There is no such organization, or the store is away.
+    pub async fn delete_organization(&self, org: OrgId) -> Result<(), KeyError> {
+        if !organization::exists(&self.store, org).await? {
+            return Err(KeyError::NotFound);
+        }
+        let mut access = Op::default();
+        sql::delete_all(&mut access, org);
+        self.writer.commit(access).await?;
+        self.forget_all();
+        while sql::has_conversations(&self.store, org).await? {
+            let mut some = Op::default();
+            sql::erase_conversations(&mut some, org);
+            self.writer.commit(some).await?;
+        }
+        let mut rest = Op::default();
+        sql::erase_organization(&mut rest, org);
+        self.writer.commit(rest).await?;
+        Ok(())
+    }
+}

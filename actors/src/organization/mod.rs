@@ -1,0 +1,211 @@
+//! An organization: the tenant that everything belongs to, and what it has chosen.
+
+mod settings;
+mod sql;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+pub use self::{
+    settings::{Hours, OpeningHours, OpeningHoursPatch, Settings, Weekday},
+    sql::{exists, insert},
+};
+use crate::{
+    clock::Timestamp,
+    ids::OrgId,
+    patch::{self, Change, InvalidField},
+    store::{Store, StoreError},
+    writer::{Op, WriteError, Writer},
+};
+
+/// A name for people.
+const NAME_LONGEST: usize = 200;
+
+/// How long an organization is trusted to be as it was read.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// Beyond this many remembered organizations, those that were not read lately are dropped.
+const REMEMBERED: usize = 10_000;
+
+/// Two who change one organization at once: the second reads it anew.
+const ROUNDS: usize = 4;
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Organization {
+    /// Part of every look-up key.
+    pub id: OrgId,
+    /// For people.
+    pub name: String,
+    /// What it has chosen.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A merge patch of an organization, as a client sends it; checked when it is applied.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of Organization and Settings")]
+pub struct OrganizationPatch {
+    pub name: Change<String>,
+    pub timezone: Change<String>,
+    pub languages: Change<Vec<String>>,
+    pub retention_days: Change<u32>,
+    pub reopen_on_message: Change<bool>,
+    pub handover_timeout_seconds: Change<u32>,
+    pub handover_on_failure: Change<bool>,
+    pub answer_while_waiting: Change<bool>,
+    pub opening_hours: Change<OpeningHoursPatch>,
+    pub strict_grounding: Change<bool>,
+    pub answer_threshold: Change<f64>,
+    pub suggest_threshold: Change<f64>,
+    pub minutes_per_conversation: Change<f64>,
+}
+
+/// Why an organization was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OrganizationError {
+    /// None of that id.
+    #[error("no such organization")]
+    NotFound,
+    /// A field cannot be so.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Organization {
+    /// A new one: everything that the patch does not say has its default.
+    ///
+    /// # Errors
+    /// There is no name, or a field cannot be so.
+    pub fn new(patch: OrganizationPatch, now: Timestamp) -> Result<Self, InvalidField> {
+        let nameless = Self {
+            id: OrgId::generate(),
+            name: String::new(),
+            settings: Settings::default(),
+            created_at: now,
+        };
+        let organization = nameless.patched(patch)?;
+        name(&organization.name)?;
+        Ok(organization)
+    }
+
+    fn patched(self, mut patch: OrganizationPatch) -> Result<Self, InvalidField> {
+        let name = match std::mem::take(&mut patch.name) {
+            Change::Keep => self.name,
+            Change::Reset => return Err(InvalidField::new("name", "must not be null")),
+            Change::Set(new) => {
+                name(&new)?;
+                new
+            }
+        };
+        Ok(Self { name, settings: self.settings.patched(patch)?, ..self })
+    }
+}
+
+fn name(text: &str) -> Result<(), InvalidField> {
+    patch::text("name", text, NAME_LONGEST)?;
+    match text.trim() {
+        "" => Err(InvalidField::new("name", "must not be empty")),
+        _ => Ok(()),
+    }
+}
+
+/// All organizations. Cheap to clone.
+#[derive(Clone)]
+pub struct Organizations {
+    store: Store,
+    writer: Writer,
+    known: Arc<DashMap<OrgId, (Instant, Arc<Organization>)>>,
+}
+
+impl Organizations {
+    /// Those of this store.
+    #[must_use]
+    pub fn new(store: &Store, writer: &Writer) -> Self {
+        Self { store: store.clone(), writer: writer.clone(), known: Arc::default() }
+    }
+
+    /// The organization as it was at most a second ago: for decisions that are made all the time.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn recent(&self, org: OrgId) -> Result<Option<Arc<Organization>>, StoreError> {
+        if let Some(known) = self.known.get(&org)
+            && known.0.elapsed() < TRUSTED_FOR
+        {
+            return Ok(Some(Arc::clone(&known.1)));
+        }
+        let asked = Instant::now();
+        let Some(stored) = sql::get(&self.store, org).await? else { return Ok(None) };
+        let organization = Arc::new(stored.organization);
+        if self.known.len() >= REMEMBERED {
+            self.known.retain(|_, (since, _)| since.elapsed() < TRUSTED_FOR);
+        }
+        self.known.insert(org, (asked, Arc::clone(&organization)));
+        Ok(Some(organization))
+    }
+
+    /// The organization as it is.
+    ///
+    /// # Errors
+    /// There is none of that id, or the store is away.
+    pub async fn get(&self, org: OrgId) -> Result<Organization, OrganizationError> {
+        let stored = sql::get(&self.store, org).await?.ok_or(OrganizationError::NotFound)?;
+        Ok(stored.organization)
+    }
+
+    /// Up to `limit` organizations, oldest first, from after `after`.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn oldest(&self, after: Option<OrgId>, limit: i64) -> Result<Vec<Organization>, StoreError> {
+        sql::oldest(&self.store, after, limit).await
+    }
+
+    /// Applies the patch.
+    ///
+    /// # Errors
+    /// See [`OrganizationError`].
+    pub async fn change(
+        &self,
+        org: OrgId,
+        patch: OrganizationPatch,
+    ) -> Result<Organization, OrganizationError> {
+        for _ in 1..ROUNDS {
+            match self.attempt(org, patch.clone()).await {
+                Err(OrganizationError::Write(WriteError::Conflict)) => {}
+                ended => return ended,
+            }
+        }
+        self.attempt(org, patch).await
+    }
+
+    async fn attempt(&self, org: OrgId, patch: OrganizationPatch) -> Result<Organization, OrganizationError> {
+        let before = sql::get(&self.store, org).await?.ok_or(OrganizationError::NotFound)?;
+        let after = before.organization.clone().patched(patch)?;
+        let mut op = Op::default();
+        sql::update(&mut op, &before, &after);
+        let written = self.writer.commit(op).await;
+        self.known.remove(&org);
+        written?;
+        Ok(after)
+    }
+}
+
+impl fmt::Debug for Organizations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Organizations").finish_non_exhaustive()
+    }
+}
