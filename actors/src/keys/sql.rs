@@ -321,11 +321,13 @@ const ERASE_CONVERSATIONS: [&str; 5] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 5] = [
+const ERASE_ORGANIZATION: [&str; 7] = [
     "DELETE FROM messages WHERE org_id = $1",
     "DELETE FROM turns WHERE org_id = $1",
     "DELETE FROM events WHERE org_id = $1",
     "DELETE FROM conversations WHERE org_id = $1",
+    "DELETE FROM articles WHERE org_id = $1",
+    "DELETE FROM knowledge_heads WHERE org_id = $1",
     "DELETE FROM organizations WHERE id = $1",
 ];
 
