@@ -47,7 +47,7 @@ pub(super) struct LookUp {
 }
 
 /// What the machine wants done, in order. `T` is how a command's sender is answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Effect<T> {
     /// Read a message and its turn from the store, then call `looked_up`.
     LookUp(LookUp),
@@ -76,7 +76,7 @@ pub(super) enum Effect<T> {
 }
 
 /// The answer being given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Answer {
     stamp: Stamp,
     text: String,
@@ -85,7 +85,7 @@ struct Answer {
     sealed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting<T> {
     sender: T,
     command: Command,
@@ -94,7 +94,7 @@ struct Waiting<T> {
 }
 
 /// What is under way. Everything else waits for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Busy<T> {
     Nothing,
     LookingUp(Box<Waiting<T>>),
@@ -102,7 +102,7 @@ enum Busy<T> {
 }
 
 /// What follows when a change is on disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum After<T> {
     /// Somebody is answered; if the commit fails it is refused, and nothing has happened.
     Answer(T, Answered),
@@ -121,7 +121,7 @@ enum Answered {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Machine<T> {
     key: ConversationKey,
     /// `None`: it does not exist (yet).
@@ -179,6 +179,14 @@ impl<T> Machine<T> {
             Busy::Nothing | Busy::LookingUp(_) => false,
         };
         opening || self.state.as_ref().is_some_and(|state| !state.open.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> Option<&Change> {
+        match &self.busy {
+            Busy::Committing { change, .. } => Some(change),
+            Busy::Nothing | Busy::LookingUp(_) => None,
+        }
     }
 
     /// Nothing is being stored.

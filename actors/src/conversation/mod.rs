@@ -6,6 +6,8 @@ pub mod feed;
 mod history;
 mod machine;
 pub mod messages;
+#[cfg(test)]
+mod model_check;
 pub mod reader;
 pub mod record;
 pub mod sql;
