@@ -92,7 +92,7 @@ mod tests {
     fn a_time_is_written_in_utc_with_milliseconds_and_read_back() {
         let time = Timestamp(1_793_872_684_007);
         let text = serde_json::to_string(&time).expect("serializes");
-        assert_eq!(text, "\"2026-11-05T07:58:04.007Z\"");
+        assert_eq!(text, "\"2026-11-05T09:58:04.007Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&text).expect("parses"), time);
     }
 }
