@@ -8,7 +8,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream, stream::LocalBoxStream};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ArticleId, ConversationId, OrgId, TurnId};
+use crate::{
+    ids::{ArticleId, ConversationId, OrgId, TurnId},
+    knowledge::Knowledge,
+};
 
 /// Who said something, as a model sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +137,7 @@ pub struct AnswerError {
 /// Text as it comes, then [`Chunk::Done`].
 pub type AnswerStream = LocalBoxStream<'static, Result<Chunk, AnswerError>>;
 
+pub mod grounded;
 pub mod synthetic;
 
 /// The models of this server, by configuration.
@@ -146,6 +150,8 @@ pub struct Answerers {
 /// A model that can be asked.
 #[derive(Debug, Clone)]
 pub enum Model {
+    /// The words of the organization's articles.
+    Builtin(Knowledge),
     /// Text of a given length at a given pace.
     Synthetic(synthetic::Synthetic),
 }
@@ -155,6 +161,7 @@ impl Model {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Builtin(_) => grounded::MODEL,
             Self::Synthetic(_) => synthetic::MODEL,
         }
     }
@@ -179,6 +186,9 @@ impl Answerers {
         let named =
             question.model.as_ref().and_then(|name| self.models.iter().find(|model| model.name() == name));
         match named.or(self.models.first()) {
+            Some(Model::Builtin(knowledge)) => {
+                grounded::answer(knowledge, question, grounded::Thresholds::default())
+            }
             Some(Model::Synthetic(options)) => {
                 synthetic::answer(question.synthetic.clone().unwrap_or_else(|| options.clone()), question)
             }
