@@ -11,7 +11,7 @@ pub(super) struct Features {
     pub(super) share: f32,
     /// How far the title and the question are made of the same words: F1 of the two shares.
     pub(super) title: f32,
-    /// The score of one question.
+    /// The score of one question, in a collection of ordinary size.
     pub(super) score: f32,
     /// How far the next article is behind, as a share of the score.
     pub(super) margin: f32,

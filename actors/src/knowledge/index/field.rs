@@ -11,6 +11,11 @@ const K1: f32 = 1.2;
 /// How much a long document's counts are discounted.
 const B: f32 = 0.75;
 
+/// A smaller collection is counted as this large. Of three articles about parcels and returns each word is in a
+/// third or more, and yet a question about parcels is no less about them than it would be among a hundred: without
+/// this, the first articles that somebody writes answer nothing.
+const FEWEST_DOCUMENTS: u32 = 128;
+
 /// The most that one term can add to a document's score is this many times its rarity.
 pub(super) const SATURATION: f32 = K1 + 1.0;
 
@@ -111,9 +116,13 @@ impl Field {
         self.rarity_of(self.terms.get(&term).map_or(0, |term| term.documents))
     }
 
+    /// How much larger scores are here than in a small collection, where the rarest words are less rare.
+    pub(super) fn scale(&self) -> f32 {
+        rarity_among(self.live, 0) / rarity_among(0, 0)
+    }
+
     fn rarity_of(&self, documents: u32) -> f32 {
-        let (all, having) = (self.live as f32, documents as f32);
-        (1.0 + (all - having + 0.5) / (having + 0.5)).ln()
+        rarity_among(self.live, documents)
     }
 
     /// Adds what `term` is worth in each document, times `weight`, to its slot in `scores`.
@@ -135,6 +144,12 @@ impl Field {
     pub(super) fn blank_scores(&self) -> Vec<f32> {
         vec![0.0; self.lengths.len()]
     }
+}
+
+/// How much is told by a term that stands in `having` of `all` documents.
+fn rarity_among(all: u32, having: u32) -> f32 {
+    let (all, having) = (all.max(FEWEST_DOCUMENTS) as f32, having as f32);
+    (1.0 + (all - having + 0.5) / (having + 0.5)).ln()
 }
 
 /// Terms are hashes or packed characters; one multiplication spreads them well enough.

@@ -83,7 +83,7 @@ impl Index {
             let features = Features {
                 share: hit.score / ceiling.of_title(hit.place.title_weight()),
                 title: self.title_overlap(hit.place, terms),
-                score: hit.score / terms.weight,
+                score: hit.score / (terms.weight * self.bodies.scale()),
                 margin: (hit.score - behind) / hit.score,
             };
             // What ranks lower is not surer, however alone it stands.
