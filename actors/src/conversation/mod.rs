@@ -11,4 +11,6 @@ mod model_check;
 pub mod reader;
 pub mod record;
 pub mod sql;
+#[cfg(test)]
+mod tests;
 mod turn;
