@@ -90,7 +90,8 @@ impl KeyRing {
         Ok(keys)
     }
 
-    /// Makes a restricted or publishable key of `org`. `extra` is stored with it or not at all.
+    /// Makes a restricted or publishable key of `org`. The row that `extra` makes of it is stored with it or not at
+    /// all.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -99,7 +100,7 @@ impl KeyRing {
         by: Granter<'_>,
         org: OrgId,
         new: NewKey,
-        extra: Option<Row>,
+        extra: impl FnOnce(&Key) -> Option<Row>,
     ) -> Result<IssuedKey, KeyError> {
         by.may_change(new.kind)?;
         if new.kind.is_slot() {
@@ -129,7 +130,7 @@ impl KeyRing {
         let secret = self.add_secret(&mut key)?;
         let mut op = Op::default();
         sql::insert(&mut op, &key);
-        op.rows.extend(extra);
+        op.rows.extend(extra(&key));
         self.writer.commit(op).await?;
         Ok(IssuedKey { key, secret })
     }

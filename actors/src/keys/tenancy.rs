@@ -26,14 +26,14 @@ pub struct NewOrganization {
 }
 
 impl KeyRing {
-    /// Makes an organization with its two keys. `extra` is stored with it or not at all.
+    /// Makes an organization with its two keys. The row that `extra` makes of it is stored with it or not at all.
     ///
     /// # Errors
     /// A field of `patch` cannot be so, or the store is away.
     pub async fn create_organization(
         &self,
         patch: OrganizationPatch,
-        extra: Option<Row>,
+        extra: impl FnOnce(&NewOrganization) -> Option<Row>,
     ) -> Result<NewOrganization, KeyError> {
         let organization = Organization::new(patch, Timestamp::now())?;
         let mut op = Op::default();
@@ -42,9 +42,10 @@ impl KeyRing {
         let secondary = self.slot(&organization, KeyKind::Secondary)?;
         sql::insert(&mut op, &primary.key);
         sql::insert(&mut op, &secondary.key);
-        op.rows.extend(extra);
+        let made = NewOrganization { organization, primary, secondary };
+        op.rows.extend(extra(&made));
         self.writer.commit(op).await?;
-        Ok(NewOrganization { organization, primary, secondary })
+        Ok(made)
     }
 
     fn slot(&self, organization: &Organization, kind: KeyKind) -> Result<IssuedKey, KeyError> {

@@ -50,7 +50,7 @@ impl Scene {
     async fn new() -> Self {
         let store = test_store().await;
         let ring = ring_on(&store, store.place(), "server").await;
-        let made = ring.create_organization(named("Acme"), None).await.unwrap();
+        let made = ring.create_organization(named("Acme"), |_| None).await.unwrap();
         Self { store, ring, made }
     }
 
@@ -145,7 +145,7 @@ async fn a_deleted_slot_waits_for_a_rotation_and_another_key_is_gone() {
     let anew = scene.ring.rotate(by, org, primary, Duration::ZERO, None).await.unwrap();
     assert!(scene.is_let_in(&anew).await);
 
-    let other = scene.ring.create(by, org, restricted(&[Scope::KnowledgeRead]), None).await.unwrap();
+    let other = scene.ring.create(by, org, restricted(&[Scope::KnowledgeRead]), |_| None).await.unwrap();
     assert!(scene.is_let_in(&other).await);
     scene.ring.revoke(by, org, other.key.id).await.unwrap();
     assert!(!scene.is_let_in(&other).await);
@@ -155,7 +155,7 @@ async fn a_deleted_slot_waits_for_a_rotation_and_another_key_is_gone() {
 #[actix::test]
 async fn a_key_of_another_organization_does_not_exist() {
     let scene = Scene::new().await;
-    let other = scene.ring.create_organization(named("Other"), None).await.unwrap();
+    let other = scene.ring.create_organization(named("Other"), |_| None).await.unwrap();
     let by = scene.principal(&other.primary).await;
     let (org, id) = (by.org, scene.made.primary.key.id);
     let by = Granter::Key(&by);
@@ -171,7 +171,7 @@ async fn a_key_of_another_organization_does_not_exist() {
 async fn a_restricted_key_rotates_itself_and_nothing_that_can_do_more() {
     let scene = Scene::new().await;
     let org = scene.org();
-    let create = |scopes| scene.ring.create(Granter::Operator, org, restricted(scopes), None);
+    let create = |scopes| scene.ring.create(Granter::Operator, org, restricted(scopes), |_| None);
     let manager = create(&[Scope::KeysWrite, Scope::KnowledgeRead]).await.unwrap();
     let weaker = create(&[Scope::KnowledgeRead]).await.unwrap();
     let stronger = create(&[Scope::KnowledgeWrite]).await.unwrap();
@@ -190,8 +190,11 @@ async fn a_restricted_key_rotates_itself_and_nothing_that_can_do_more() {
 async fn a_change_holds_at_once_and_null_goes_back() {
     let scene = Scene::new().await;
     let org = scene.org();
-    let issued =
-        scene.ring.create(Granter::Operator, org, restricted(&[Scope::KnowledgeRead]), None).await.unwrap();
+    let issued = scene
+        .ring
+        .create(Granter::Operator, org, restricted(&[Scope::KnowledgeRead]), |_| None)
+        .await
+        .unwrap();
     assert!(scene.is_let_in(&issued).await);
     let patch = KeyPatch {
         scopes: Change::Set([Scope::AnalyticsRead].into_iter().collect()),
@@ -221,7 +224,7 @@ async fn a_change_holds_at_once_and_null_goes_back() {
 async fn what_another_process_revokes_is_refused_within_two_seconds_and_its_streams_hear_of_it() {
     let scene = Scene::new().await;
     let command = scene.beside().await;
-    let issued = scene.ring.create(Granter::Operator, scene.org(), restricted(&[]), None).await.unwrap();
+    let issued = scene.ring.create(Granter::Operator, scene.org(), restricted(&[]), |_| None).await.unwrap();
     let principal = scene.principal(&issued).await;
     assert!(scene.ring.still_valid(&principal).await.unwrap());
     command.revoke(Granter::Operator, scene.org(), issued.key.id).await.unwrap();
@@ -267,7 +270,7 @@ async fn a_row_that_comes_with_a_command_is_stored_with_it_or_neither_is() {
         let values = vec!["s".into(), "k".into(), "f".into(), "e".into(), "".into(), 1i64.into()];
         Some(crate::writer::Row { table: &ONCE, values })
     };
-    let create = |extra| scene.ring.create(Granter::Operator, scene.org(), restricted(&[]), extra);
+    let create = |extra| scene.ring.create(Granter::Operator, scene.org(), restricted(&[]), move |_| extra);
     create(row()).await.unwrap();
     assert!(matches!(create(row()).await, Err(KeyError::Write(WriteError::Conflict))));
     assert_eq!(scene.ring.oldest(scene.org(), None, 10).await.unwrap().len(), 3);
@@ -339,7 +342,7 @@ async fn settings_are_merged_checked_and_seen_by_others() {
 #[actix::test]
 async fn an_organization_is_erased_and_its_neighbour_is_not() {
     let scene = Scene::new().await;
-    let neighbour = scene.ring.create_organization(named("Neighbour"), None).await.unwrap();
+    let neighbour = scene.ring.create_organization(named("Neighbour"), |_| None).await.unwrap();
     let principal = scene.principal(&scene.made.primary).await;
     for org in [scene.org(), neighbour.organization.id] {
         fill(&scene.ring.writer, org).await;

@@ -1,6 +1,6 @@
 //! The rate limiter: one bucket actor per key and kind of bucket, found through a map.
 //!
-//! A key's actors live on one arbiter that its id chooses, so that most hops stay near. A clean stop saves the logs
+//! A key's actors live on one arbiter, whichever worker asks, so that most hops stay near. A clean stop saves the logs
 //! and the next start reads them; after a crash a key has at most one more window's worth.
 
 mod actor;
@@ -88,7 +88,7 @@ pub struct RateLimiter {
 struct Shared {
     live: DashMap<BucketId, Live>,
     started: AtomicU64,
-    homes: Vec<ArbiterHandle>,
+    home_of: Box<dyn Fn(KeyId) -> ArbiterHandle + Send + Sync>,
     node: String,
     /// What the last clean stop left and nobody has asked for yet, with the instant by which it counts.
     saved: Mutex<HashMap<BucketId, Window>>,
@@ -102,11 +102,15 @@ struct Live {
 }
 
 impl RateLimiter {
-    /// A limiter whose actors live on these arbiters, with the logs that `node` saved at its last clean stop.
+    /// A limiter with the logs that `node` saved at its last clean stop. `home_of` says where a key's actors live.
     ///
     /// # Errors
     /// The store is away.
-    pub async fn restore(store: &Store, node: &str, homes: Vec<ArbiterHandle>) -> Result<Self, StoreError> {
+    pub async fn restore(
+        store: &Store,
+        node: &str,
+        home_of: impl Fn(KeyId) -> ArbiterHandle + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
         let (wall, now) = (Timestamp::now(), Instant::now());
         let mut saved = HashMap::new();
         for (id, admitted) in sql::saved(store, node).await? {
@@ -121,7 +125,7 @@ impl RateLimiter {
         let shared = Shared {
             live: DashMap::new(),
             started: AtomicU64::new(0),
-            homes,
+            home_of: Box::new(home_of),
             node: node.to_owned(),
             saved: Mutex::new(saved),
         };
@@ -184,7 +188,7 @@ impl RateLimiter {
         actix::Context<BucketActor>: ToEnvelope<BucketActor, M>,
     {
         for _ in 0..STARTS {
-            let bucket = self.bucket(id)?;
+            let bucket = self.bucket(id);
             match bucket.addr.send(message).await {
                 Ok(answer) => return Ok(answer),
                 // It ended with the message in its mailbox: a fresh one takes its place.
@@ -194,14 +198,12 @@ impl RateLimiter {
         Err(LimiterGone)
     }
 
-    fn bucket(&self, id: BucketId) -> Result<Live, LimiterGone> {
+    fn bucket(&self, id: BucketId) -> Live {
         if let Some(bucket) = self.shared.live.get(&id) {
-            return Ok(bucket.clone());
+            return bucket.clone();
         }
-        let home = (id.key.as_u128() % self.shared.homes.len().max(1) as u128) as usize;
-        let home = self.shared.homes.get(home).ok_or(LimiterGone)?;
-        let bucket = self.shared.live.entry(id).or_insert_with(|| self.start(id, home));
-        Ok(bucket.clone())
+        let home = (self.shared.home_of)(id.key);
+        self.shared.live.entry(id).or_insert_with(|| self.start(id, &home)).clone()
     }
 
     fn start(&self, id: BucketId, home: &ArbiterHandle) -> Live {

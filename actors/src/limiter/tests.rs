@@ -9,7 +9,7 @@ use crate::testing::test_store;
 const QUOTA: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 async fn limiter(store: &Store) -> RateLimiter {
-    RateLimiter::restore(store, "node", vec![Arbiter::current()]).await.unwrap()
+    RateLimiter::restore(store, "node", |_| Arbiter::current()).await.unwrap()
 }
 
 fn requests_of(key: KeyId) -> BucketId {
@@ -143,7 +143,7 @@ async fn a_clean_stop_keeps_the_logs_and_a_second_one_too() {
     assert_eq!(refused.admitted, None);
     assert!(refused.reset_after <= WINDOW);
     assert_eq!(third.take(other, QUOTA, Instant::now()).await.unwrap().remaining, 98);
-    let elsewhere = RateLimiter::restore(&store, "elsewhere", vec![Arbiter::current()]).await.unwrap();
+    let elsewhere = RateLimiter::restore(&store, "elsewhere", |_| Arbiter::current()).await.unwrap();
     assert!(is_admitted(&elsewhere, spent).await);
 }
 
@@ -151,7 +151,8 @@ async fn a_clean_stop_keeps_the_logs_and_a_second_one_too() {
 async fn a_limiter_without_a_home_refuses_rather_than_lets_through() {
     let store = test_store().await;
     let arbiter = Arbiter::new();
-    let limiter = RateLimiter::restore(&store, "node", vec![arbiter.handle()]).await.unwrap();
+    let home = arbiter.handle();
+    let limiter = RateLimiter::restore(&store, "node", move |_| home.clone()).await.unwrap();
     let id = requests_of(KeyId::generate());
     assert!(is_admitted(&limiter, id).await);
     arbiter.stop();
