@@ -6,6 +6,7 @@ mod stopping;
 
 use std::{any::Any, io, net::SocketAddr, time::Duration};
 
+use actix::{Actor, Addr};
 use actix_web::{
     App, HttpServer,
     dev::{Extensions, ServerHandle},
@@ -14,6 +15,9 @@ use actix_web::{
     web,
 };
 use openclaw_actors::{
+    keys::{Flush, KeyRing, Pepper, PepperError, RingError, UsageWriter},
+    limiter::{OpenStreams, RateLimiter},
+    organization::Organizations,
     store::{Store, StoreError},
     writer::{Health, Writer},
 };
@@ -27,7 +31,7 @@ use crate::{
     config::Config,
     data::{DataDirectory, DataError, DataLock},
     http::{
-        self,
+        self, auth,
         middleware::{Connections, InFlight, observe},
     },
     telemetry::{Exposition, HttpMetrics},
@@ -62,6 +66,12 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The pepper of key hashes cannot be used.
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    /// The keys in the store are not those of this data directory.
+    #[error(transparent)]
+    Keys(#[from] RingError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -82,6 +92,14 @@ pub struct Parts {
     pub store: Store,
     /// For writes.
     pub writer: Writer,
+    /// Who may call.
+    pub keys: KeyRing,
+    /// What organizations have chosen.
+    pub organizations: Organizations,
+    /// How often each key may call.
+    pub limiter: RateLimiter,
+    /// How many streams each key holds.
+    pub open_streams: OpenStreams,
     /// The threads that serve HTTP, as homes for actors.
     pub homes: Homes,
     /// Tells streams and waits that the server is about to stop.
@@ -97,6 +115,7 @@ pub struct Running {
     /// What its handlers use.
     pub parts: web::Data<Parts>,
     announcer: Announcer,
+    usage: Addr<UsageWriter>,
     in_flight: InFlight,
     listeners: Vec<ServerHandle>,
     _lock: DataLock,
@@ -113,9 +132,26 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some(url) => Store::connect_postgres(url.expose()).await?,
         None => Store::open_sqlite(data.path()).await?,
     };
-    let writer = Writer::start(&store, &data.node()?).await?;
+    let node = data.node()?;
+    let writer = Writer::start(&store, &node).await?;
+    let quota = config.limits.requests_per_minute;
+    let keys = KeyRing::open(&store, &writer, Pepper::open(data.path())?, quota).await?;
+    let usage = UsageWriter::new(keys.clone()).start();
+    let homes = Homes::default();
+    let home_of = homes.clone();
+    let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
-    let parts = web::Data::new(Parts { config, store, writer, homes: Homes::default(), stopping });
+    let parts = web::Data::new(Parts {
+        organizations: Organizations::new(&store, &writer),
+        open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
+        config,
+        store,
+        writer,
+        keys,
+        limiter,
+        homes,
+        stopping,
+    });
 
     let in_flight = InFlight::default();
     let http_metrics = HttpMetrics::default();
@@ -131,7 +167,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
-    Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
+    Ok(Running {
+        address: main.address,
+        ops_address,
+        parts,
+        announcer,
+        usage,
+        in_flight,
+        listeners,
+        _lock: lock,
+    })
 }
 
 struct Listener {
@@ -157,6 +202,7 @@ fn listen(
             .app_data(in_flight.clone())
             .app_data(metrics.clone())
             .app_data(exposition.clone())
+            .wrap(from_fn(auth::admit))
             .wrap(from_fn(observe))
             .configure(http::routes)
     };
@@ -247,6 +293,9 @@ impl Running {
         if left > 0 {
             warn!(requests = left, "the server stops with requests unanswered");
         }
+        if timeout(FLUSH_WITHIN, self.save()).await.is_err() {
+            warn!("the server stops without having saved its rate limits and the last use of keys");
+        }
         if timeout(FLUSH_WITHIN, self.parts.writer.close()).await.is_err() {
             warn!("the server stops with writes unanswered");
         }
@@ -256,5 +305,14 @@ impl Running {
         // A reader that holds its connection must not hold the process.
         drop(timeout(FLUSH_WITHIN, self.parts.store.close()).await);
         info!("the server has stopped");
+    }
+
+    /// What is kept in memory while the server runs, for the next start.
+    async fn save(&self) {
+        // An actor that died has nothing more to write.
+        let _ = self.usage.send(Flush).await;
+        if let Err(error) = self.parts.limiter.save(&self.parts.writer).await {
+            warn!(error = %error, "the rate limits were not saved");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP: parse, ask an actor or the store, translate. Nothing is decided here.
 
+pub mod auth;
 pub mod body;
 pub mod error;
 pub mod health;
