@@ -1,5 +1,8 @@
 //! The command line.
 
+mod keys;
+mod offline;
+mod org;
 mod serve;
 mod settings;
 
@@ -19,6 +22,10 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Make and list organizations
+    Org(org::Org),
+    /// Make, rotate, revoke and list keys
+    Keys(keys::Keys),
     /// Show the configuration in force
     Config(settings::Show),
 }
@@ -31,6 +38,8 @@ type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Org(org) => org.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Config(show) => show.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -65,6 +65,14 @@ impl KeyRing {
         Ok(key)
     }
 
+    /// Whose key it is: for operators, who know it by its id alone.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn owner(&self, id: KeyId) -> Result<Option<OrgId>, StoreError> {
+        Ok(sql::presented(&self.store, id).await?.map(|key| key.org))
+    }
+
     /// Up to `limit` keys of `org`, newest first, from before `before`.
     ///
     /// # Errors
