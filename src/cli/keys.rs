@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use openclaw_actors::{
     clock::Timestamp,
     ids::{KeyId, OrgId},
-    keys::{Granter, IssuedKey, Key, KeyError, KeyKind, NewKey, RateLimit},
+    keys::{Granter, IssuedKey, Key, KeyError, KeyKind, NewKey, RateLimit, ScopeSet},
 };
 use serde_json::json;
 
@@ -230,5 +230,6 @@ fn print_issued(issued: &IssuedKey, offline: &Offline, json: bool) -> Result<(),
 fn print_line(key: &Key) {
     let masked = key.current().map_or("(revoked)", |secret| &secret.masked);
     let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
-    println!("{}  {:<11}  {masked}  {used}  {}  {}", key.id, key.kind.as_str(), key.name, key.scopes);
+    let may = if key.scopes == ScopeSet::all() { "full access".to_owned() } else { key.scopes.to_string() };
+    println!("{}  {:<11}  {masked}  {used}  {}  {may}", key.id, key.kind.as_str(), key.name);
 }
