@@ -11,6 +11,8 @@ mod claim;
 mod group;
 mod link;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{
     Arc,

@@ -276,7 +276,7 @@ async fn a_thousand_panics_among_ten_thousand_actors_disturb_no_other_conversati
     let keys: Vec<_> = started.into_iter().map(|(key, _)| key).collect();
     assert_eq!(scene.directory.live(), LIVE);
     let say = |index: usize, key: ConversationKey| async move {
-        let poisoned = index % (LIVE / POISONED) == 0;
+        let poisoned = index.is_multiple_of(LIVE / POISONED);
         let panic_rate = if poisoned { 1.0 } else { 0.0 };
         let message = says("and now?", Synthetic { panic_rate, ..quick(1) });
         let accepted = scene.directory.submit(key, message).await.expect("every message is accepted");

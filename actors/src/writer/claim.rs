@@ -68,7 +68,7 @@ impl Claim {
         }
     }
 
-    /// The statement that every commit ends with: it renews the lease, counts the commit, and touches no row if
+    /// The statement that every commit begins with: it renews the lease, counts the commit, and touches no row if
     /// another process has taken the lease meanwhile.
     pub(super) fn proof(&self, position: i64) -> Statement {
         const PROVE: &str = "

@@ -79,6 +79,14 @@ impl Committer {
         self.session.as_mut().ok_or(sqlx::Error::PoolClosed).attempting("connect the writer")
     }
 
+    /// The connection ends under the writer's feet, as when the server behind it is restarted.
+    #[cfg(test)]
+    pub(super) async fn break_connection(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.link.break_off().await;
+        }
+    }
+
     pub(super) async fn renew(&mut self) {
         let empty = self.attempt(&[Op::default()]).await;
         if let Err(error) = empty.map(|_| ()) {
@@ -247,6 +255,14 @@ impl Session {
     /// Writes everything but the commit; gives the position of the last event.
     async fn write(&mut self, ops: &[Op]) -> Result<i64, Attempt> {
         let mut position = self.claim.position;
+        let events: usize = ops.iter().map(|op| op.events.len()).sum();
+        let last = position + events as i64;
+        // First of all: whoever lost the lease must not find its positions taken and blame an op.
+        let proof = self.claim.proof(last);
+        self.run(&proof).await.map_err(|attempt| match attempt {
+            Attempt::Unexpected => Attempt::Fenced,
+            other => other,
+        })?;
         let mut merged = Merged::default();
         for op in ops {
             if !op.statements.is_empty() {
@@ -265,11 +281,7 @@ impl Session {
             }
         }
         self.flush(&mut merged).await?;
-        let proof = self.claim.proof(position);
-        match self.run(&proof).await {
-            Err(Attempt::Unexpected) => Err(Attempt::Fenced),
-            ended => ended.map(|()| position),
-        }
+        Ok(last)
     }
 
     async fn run(&mut self, statement: &Statement) -> Result<(), Attempt> {

@@ -129,6 +129,16 @@ impl Link {
         }
     }
 
+    /// PostgreSQL ends the session; SQLite has none to end, so there the next statement simply works.
+    #[cfg(test)]
+    pub(super) async fn break_off(&mut self) {
+        if let Connected::Postgres(connection) = &mut self.connection {
+            let ended =
+                sqlx::query("SELECT pg_terminate_backend(pg_backend_pid())").execute(connection).await;
+            assert!(ended.is_err(), "a session that ended itself cannot answer");
+        }
+    }
+
     pub(super) async fn close(self) {
         // An error while hanging up changes nothing: every answer was given after its commit.
         match self.connection {
