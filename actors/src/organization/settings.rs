@@ -76,7 +76,32 @@ impl Default for Settings {
 pub type OpeningHours = BTreeMap<Weekday, Vec<Hours>>;
 
 /// A merge patch of the hours: a day that is null is closed from now on.
-pub type OpeningHoursPatch = BTreeMap<Weekday, Option<Vec<Hours>>>;
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the days are what they are")]
+pub struct OpeningHoursPatch {
+    pub monday: Change<Vec<Hours>>,
+    pub tuesday: Change<Vec<Hours>>,
+    pub wednesday: Change<Vec<Hours>>,
+    pub thursday: Change<Vec<Hours>>,
+    pub friday: Change<Vec<Hours>>,
+    pub saturday: Change<Vec<Hours>>,
+    pub sunday: Change<Vec<Hours>>,
+}
+
+impl OpeningHoursPatch {
+    fn days(self) -> [(Weekday, Change<Vec<Hours>>); 7] {
+        [
+            (Weekday::Monday, self.monday),
+            (Weekday::Tuesday, self.tuesday),
+            (Weekday::Wednesday, self.wednesday),
+            (Weekday::Thursday, self.thursday),
+            (Weekday::Friday, self.friday),
+            (Weekday::Saturday, self.saturday),
+            (Weekday::Sunday, self.sunday),
+        ]
+    }
+}
 
 /// A day of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -227,11 +252,12 @@ fn opening_hours(
         Change::Set(patch) => patch,
     };
     let mut hours = present.unwrap_or_default();
-    for (day, intervals) in patch {
-        match intervals {
-            None => drop(hours.remove(&day)),
-            Some(intervals) if follow_each_other(&intervals) => drop(hours.insert(day, intervals)),
-            Some(_) => {
+    for (day, change) in patch.days() {
+        match change {
+            Change::Keep => {}
+            Change::Reset => drop(hours.remove(&day)),
+            Change::Set(intervals) if follow_each_other(&intervals) => drop(hours.insert(day, intervals)),
+            Change::Set(_) => {
                 let reason = "must be up to 8 intervals a day, in order, each {\"opens\":\"09:00\",\
                               \"closes\":\"17:00\"} with closes after opens";
                 return Err(InvalidField::new("opening_hours", reason));
