@@ -137,13 +137,12 @@ impl Writer {
 }
 
 async fn run(mut committer: Committer, mut queue: mpsc::Receiver<Command>) {
-    let mut renewal = tokio::time::interval(claim::RENEW_EVERY);
-    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let first = tokio::select! {
             biased;
             command = queue.recv() => command,
-            _ = renewal.tick() => {
+            // Every commit renews the lease, so only a pause between two has to.
+            () = tokio::time::sleep(committer.renews_after()) => {
                 committer.renew().await;
                 continue;
             }

@@ -2,12 +2,12 @@
 //!
 //! actix has no deadline for bodies: one byte every two seconds would hold a connection and its buffers for hours.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{dev::Payload, error::PayloadError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::ApiError;
 
@@ -91,4 +91,66 @@ pub async fn read_whole(payload: Payload, BodyLimit(limit): BodyLimit) -> Result
         whole = joined.freeze();
     }
     if whole.len() > limit { Err(ApiError::too_large(limit)) } else { Ok(whole) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A body of such chunks, each after such a wait, which then never ends unless it is whole.
+    fn sent(chunks: impl IntoIterator<Item = (Duration, usize)> + 'static, whole: bool) -> Payload {
+        let chunks = stream::iter(chunks).then(|(wait, length)| async move {
+            tokio::time::sleep(wait).await;
+            Ok(Bytes::from(vec![b'x'; length]))
+        });
+        let rest = if whole { stream::empty().boxed_local() } else { stream::pending().boxed_local() };
+        Payload::Stream { payload: Box::pin(chunks.chain(rest)) }
+    }
+
+    async fn read(payload: Payload, limit: usize) -> Result<usize, &'static str> {
+        let body = read_whole(payload, BodyLimit(limit)).await;
+        body.map(|body| body.len()).map_err(|error| error.code())
+    }
+
+    #[actix::test]
+    async fn a_body_in_pieces_is_whole_again() {
+        tokio::time::pause();
+        let pieces = iter::repeat_n((Duration::from_millis(50), 1_000), 20);
+        assert_eq!(read(sent(pieces, true), 20_000).await, Ok(20_000));
+    }
+
+    #[actix::test]
+    async fn nothing_past_the_limit_is_kept() {
+        tokio::time::pause();
+        let endless = iter::repeat((Duration::ZERO, 1_000));
+        assert_eq!(read(sent(endless, true), 20_000).await, Err("body_too_large"));
+        assert_eq!(read(sent([(Duration::ZERO, 20_001)], true), 20_000).await, Err("body_too_large"));
+    }
+
+    #[actix::test]
+    async fn a_body_that_drips_or_stands_still_is_given_up() {
+        tokio::time::pause();
+        let drip = iter::repeat((Duration::from_millis(1_800), 1));
+        assert_eq!(read(sent(drip, true), 20_000).await, Err("request_timeout"));
+        assert_eq!(read(sent([(Duration::ZERO, 10)], false), 20_000).await, Err("request_timeout"));
+        // Fast enough by the second, yet not whole in time.
+        let long = iter::repeat((Duration::from_millis(500), 2_000));
+        assert_eq!(read(sent(long, true), 1 << 20).await, Err("request_timeout"));
+    }
+
+    #[actix::test]
+    async fn a_stream_of_any_length_has_time_if_it_keeps_coming() {
+        tokio::time::pause();
+        let hour = iter::repeat_n((Duration::from_secs(4), 8_000), 900);
+        let mut reader = BodyReader::streaming(sent(hour, true));
+        let mut length = 0;
+        while let Some(chunk) = reader.chunk().await.expect("in time") {
+            length += chunk.len();
+        }
+        assert_eq!(length, 900 * 8_000);
+    }
 }

@@ -248,12 +248,12 @@ impl Reading {
     fn end(&mut self, path: &mut Vec<String>, before: &[String]) {
         let whole = std::mem::replace(path, before.to_vec());
         if whole.len() > 1 {
-            self.paths.push(self.from_the_top(whole));
+            self.paths.push(self.absolute(whole));
         }
     }
 
     /// `super::ring` in `keys::actor` is `crate::keys::ring`.
-    fn from_the_top(&self, path: Vec<String>) -> Vec<String> {
+    fn absolute(&self, path: Vec<String>) -> Vec<String> {
         let ups = path.iter().take_while(|part| *part == "super").count();
         if ups == 0 && path[0] != "self" {
             return path;

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use super::{
     Health, Queued, WriteError,
-    claim::Claim,
+    claim::{Claim, RENEW_EVERY},
     link::{Link, Refusal, refusal},
     rows::{Op, Statement, Table, Value},
 };
@@ -84,6 +84,15 @@ impl Committer {
     pub(super) async fn break_connection(&mut self) {
         if let Some(session) = &mut self.session {
             session.link.break_off().await;
+        }
+    }
+
+    /// A store that is away is asked again soon, so that readiness returns when it does.
+    pub(super) fn renews_after(&self) -> Duration {
+        if self.health.load(Ordering::Relaxed) == Health::Writable as u8 {
+            RENEW_EVERY
+        } else {
+            RECONNECT_PAUSE
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, panic::AssertUnwindSafe, rc::Rc, time::Instant};
 
 use actix_web::{
-    Error, HttpMessage, HttpResponse, ResponseError,
+    Error, HttpMessage, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -47,7 +47,7 @@ pub async fn observe(
     request.extensions_mut().insert(RequestName(Rc::clone(&name)));
 
     let mut response = match refused(&request) {
-        Some(refusal) => request.into_response(HttpResponse::from_error(refusal)),
+        Some(refusal) => ServiceResponse::from_err(refusal, request.into_parts().0),
         None => match call(request, next).instrument(span.clone()).await {
             Ok(response) => response,
             Err(error) => {
@@ -162,5 +162,69 @@ fn count(
 ) {
     if let Some(metrics) = metrics {
         metrics.answered(route, method, status, started.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, middleware::from_fn, test};
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn fails() -> Result<&'static str, Error> {
+        Err(actix_web::error::ErrorBadRequest("SELECT secret FROM keys"))
+    }
+
+    async fn panics() -> &'static str {
+        panic!("a handler that panics")
+    }
+
+    async fn answer(request: test::TestRequest) -> (u16, Option<String>, Value) {
+        let app = App::new()
+            .wrap(from_fn(observe))
+            .route("/panics", web::get().to(panics))
+            .route("/fails", web::get().to(fails))
+            .route("/works", web::get().to(async || "{}"));
+        let app = test::init_service(app).await;
+        let response = match test::try_call_service(&app, request.to_request()).await {
+            Ok(response) => response.map_into_boxed_body().into_parts().1,
+            // What actix itself does with an error that reaches the outside.
+            Err(error) => error.error_response(),
+        };
+        let status = response.status().as_u16();
+        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+        (status, id, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[actix::test]
+    async fn a_panic_is_a_500_in_our_shape() {
+        let (status, id, body) = answer(test::TestRequest::get().uri("/panics")).await;
+        assert_eq!((status, body["error"]["code"].as_str()), (500, Some("internal")));
+        assert_eq!(body["error"]["request_id"].as_str(), id.as_deref());
+        assert!(id.is_some());
+    }
+
+    #[actix::test]
+    async fn an_error_of_someone_elses_making_gets_our_shape_and_none_of_its_words() {
+        let (status, id, body) = answer(test::TestRequest::get().uri("/fails")).await;
+        assert_eq!((status, body["error"]["type"].as_str()), (400, Some("invalid_request")));
+        assert_eq!(body["error"]["request_id"].as_str(), id.as_deref());
+        assert!(!body.to_string().contains("SELECT"), "{body}");
+    }
+
+    #[actix::test]
+    async fn a_fit_request_id_is_kept_and_any_other_replaced() {
+        let with =
+            |name: &'static str| test::TestRequest::get().uri("/works").append_header((REQUEST_ID, name));
+        assert_eq!(answer(with("a.b_c:d-1")).await.1.as_deref(), Some("a.b_c:d-1"));
+        for unfit in ["", "a b", "a/b", "naïve", "{}"] {
+            assert!(answer(with(unfit)).await.1.is_some_and(|id| id.starts_with("req_")), "{unfit}");
+        }
+        let long = with("").insert_header((REQUEST_ID, "x".repeat(LONGEST_REQUEST_ID + 1)));
+        assert!(answer(long).await.1.is_some_and(|id| id.starts_with("req_")));
+        let twice = with("a").append_header((REQUEST_ID, "b"));
+        assert!(answer(twice).await.1.is_some_and(|id| id.starts_with("req_")));
     }
 }

@@ -15,6 +15,7 @@
 mod client;
 mod events;
 mod organization;
+mod outage;
 mod server;
 mod wire;
 

@@ -11,7 +11,7 @@ use std::{
 
 use openclaw_actors::testing::TestPlace;
 
-use super::{Client, Connection, Organization, eventually};
+use super::{Client, Connection, Organization, eventually, outage};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openclaw-server");
 
@@ -151,6 +151,29 @@ impl Server {
         self.start_again();
     }
 
+    /// From now on the store takes no write: its disk is full, or its database is away.
+    pub(crate) fn break_store(&self) {
+        match self.database_url() {
+            Some(url) => outage::begin(&url),
+            None => self.limit_files("1:unlimited"),
+        }
+    }
+
+    /// The store works again.
+    pub(crate) fn mend_store(&self) {
+        match self.database_url() {
+            Some(url) => outage::end(&url),
+            None => self.limit_files("unlimited:unlimited"),
+        }
+    }
+
+    /// A file that may not grow is what a full disk looks like to whoever writes it.
+    fn limit_files(&self, size: &str) {
+        let limit = format!("--fsize={size}");
+        let limited = Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status();
+        assert!(limited.unwrap().success());
+    }
+
     /// The process's id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").child.id()
@@ -164,7 +187,9 @@ impl Server {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new("sh");
+        // A write past the file size limit should fail, as on a full disk, and not end the process.
+        command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM]);
         command.args(arguments).arg("--data").arg(self.data());
         if let Some(url) = self.place.database_url() {
             command.arg("--database-url").arg(url);
