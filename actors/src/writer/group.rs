@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Health, Queued, WriteError,
@@ -99,7 +99,7 @@ impl Committer {
     pub(super) async fn renew(&mut self) {
         let empty = self.attempt(&[Op::default()]).await;
         if let Err(error) = empty.map(|_| ()) {
-            warn!(error = %error, "the writer's lease was not renewed");
+            debug!(error = %error, "the writer's lease was not renewed");
         }
     }
 
@@ -166,11 +166,10 @@ impl Committer {
     /// Tries once; after a lost lease once more under a new one. Keeps readiness up to date.
     async fn attempt(&mut self, ops: &[Op]) -> Result<Attempt, StoreError> {
         for _ in 0..2 {
-            let node_away = Health::Away as u8;
             let session = match self.connect().await {
                 Ok(session) => session,
                 Err(error) => {
-                    self.health.fetch_max(node_away, Ordering::Relaxed);
+                    self.mark(Health::Away);
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                     return Err(error);
                 }
@@ -186,7 +185,7 @@ impl Committer {
                     self.session = None;
                 }
                 Attempt::Refused(Refusal::Disk, ref source) => {
-                    error!(error = %source, "the disk failed to store a commit; the process must restart");
+                    error!(error = %source, "a commit was not stored");
                     self.mark(Health::Broken);
                     return Ok(attempt);
                 }
@@ -203,10 +202,17 @@ impl Committer {
         Ok(Attempt::Fenced)
     }
 
-    /// A broken disk stays broken until the process restarts.
+    /// A broken disk stays broken until the process restarts. Says only what changes: an outage may be long.
     fn mark(&self, health: Health) {
-        if self.health.load(Ordering::Relaxed) != Health::Broken as u8 {
-            self.health.store(health as u8, Ordering::Relaxed);
+        let before = self.health.load(Ordering::Relaxed);
+        if before == Health::Broken as u8 || before == health as u8 {
+            return;
+        }
+        self.health.store(health as u8, Ordering::Relaxed);
+        match health {
+            Health::Writable => info!("the store can be written again"),
+            Health::Away => warn!("the store cannot be written"),
+            Health::Broken => error!("the disk failed to store a commit; the process must restart"),
         }
     }
 
@@ -226,7 +232,7 @@ impl Committer {
                     return Ok(if took_effect { Attempt::Committed } else { attempt });
                 }
                 Err(error) => {
-                    warn!(error = %error, "the outcome of a commit is not known yet");
+                    debug!(error = %error, "the outcome of a commit is not known yet");
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }
