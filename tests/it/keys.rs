@@ -492,7 +492,11 @@ fn an_organization_reads_and_changes_its_own_settings() {
         (json!({"retention_days": "30"}), "invalid_field", "retention_days"),
         (json!({"answer_threshold": 2}), "invalid_field", "answer_threshold"),
         (json!({"opening_hours": {"someday": []}}), "unknown_field", "opening_hours.someday"),
-        (json!({"opening_hours": {"monday": [{"opens": "9", "closes": "17"}]}}), "invalid_field", "opening_hours"),
+        (
+            json!({"opening_hours": {"monday": [{"opens": "9", "closes": "17"}]}}),
+            "invalid_field",
+            "opening_hours",
+        ),
     ] {
         org.patch("/v1/organization", body).refused(400, code).naming(param);
     }
