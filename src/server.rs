@@ -6,7 +6,6 @@ mod stopping;
 
 use std::{any::Any, io, net::SocketAddr, time::Duration};
 
-use actix::{Actor, Addr};
 use actix_web::{
     App, HttpServer,
     dev::{Extensions, ServerHandle},
@@ -15,7 +14,7 @@ use actix_web::{
     web,
 };
 use openclaw_actors::{
-    keys::{Flush, KeyRing, Pepper, PepperError, RingError, UsageWriter},
+    keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
     store::{Store, StoreError},
@@ -115,7 +114,6 @@ pub struct Running {
     /// What its handlers use.
     pub parts: web::Data<Parts>,
     announcer: Announcer,
-    usage: Addr<UsageWriter>,
     in_flight: InFlight,
     listeners: Vec<ServerHandle>,
     _lock: DataLock,
@@ -136,7 +134,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let writer = Writer::start(&store, &node).await?;
     let quota = config.limits.requests_per_minute;
     let keys = KeyRing::open(&store, &writer, Pepper::open(data.path())?, quota).await?;
-    let usage = UsageWriter::new(keys.clone()).start();
+    UsageWriter::keep_running(keys.clone());
     let homes = Homes::default();
     let home_of = homes.clone();
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
@@ -167,16 +165,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
-    Ok(Running {
-        address: main.address,
-        ops_address,
-        parts,
-        announcer,
-        usage,
-        in_flight,
-        listeners,
-        _lock: lock,
-    })
+    Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
 }
 
 struct Listener {
@@ -309,8 +298,7 @@ impl Running {
 
     /// What is kept in memory while the server runs, for the next start.
     async fn save(&self) {
-        // An actor that died has nothing more to write.
-        let _ = self.usage.send(Flush).await;
+        self.parts.keys.flush_usage().await;
         if let Err(error) = self.parts.limiter.save(&self.parts.writer).await {
             warn!(error = %error, "the rate limits were not saved");
         }

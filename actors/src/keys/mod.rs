@@ -19,7 +19,7 @@ mod tests;
 mod usage;
 
 pub use self::{
-    actor::{Flush, UsageWriter},
+    actor::UsageWriter,
     commands::KeyError,
     grant::{Denied, Granter},
     key::{IssuedKey, Key, KeyKind, KeyPatch, NewKey, RateLimit, Secret},

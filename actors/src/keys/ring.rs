@@ -8,6 +8,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use dashmap::DashMap;
 use subtle::{Choice, ConstantTimeEq};
 use tokio::{sync::Mutex, time::Instant};
+use tracing::warn;
 
 use super::{
     key::{Key, KeyKind},
@@ -16,7 +17,7 @@ use super::{
     scope::{Scope, ScopeSet},
     secret::KeyText,
     sql,
-    usage::Usage,
+    usage::{Due, Usage},
 };
 use crate::{
     clock::Timestamp,
@@ -240,6 +241,23 @@ impl KeyRing {
             self.records.entry(id).or_insert_with(|| Arc::new(Record(Mutex::new(known))));
         }
         Ok(key)
+    }
+
+    /// Writes when keys were last used, as far as it is not written yet: the process ends.
+    pub async fn flush_usage(&self) {
+        self.write_usage(Due::All).await;
+    }
+
+    pub(super) async fn write_usage(&self, due: Due) {
+        let (op, written) = self.usage.due(due, Timestamp::now());
+        if op.is_empty() {
+            return;
+        }
+        match self.writer.commit(op).await {
+            Ok(()) => self.usage.committed(written, Timestamp::now()),
+            // They stay due, and are tried with the next look.
+            Err(error) => warn!(error = %error, "the last use of keys was not written"),
+        }
     }
 
     /// The key changed: whoever asks next hears it from the store.

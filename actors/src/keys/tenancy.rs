@@ -5,7 +5,7 @@ use super::{
     key::{IssuedKey, Key, KeyKind, RateLimit},
     ring::KeyRing,
     scope::ScopeSet,
-    sql,
+    sql::{self, erase},
 };
 use crate::{
     clock::Timestamp,
@@ -78,16 +78,16 @@ impl KeyRing {
             return Err(KeyError::NotFound);
         }
         let mut access = Op::default();
-        sql::delete_all(&mut access, org);
+        erase::end_access(&mut access, org);
         self.writer.commit(access).await?;
         self.forget_all();
-        while sql::has_conversations(&self.store, org).await? {
+        while erase::has_conversations(&self.store, org).await? {
             let mut some = Op::default();
-            sql::erase_conversations(&mut some, org);
+            erase::some_conversations(&mut some, org);
             self.writer.commit(some).await?;
         }
         let mut rest = Op::default();
-        sql::erase_organization(&mut rest, org);
+        erase::the_rest(&mut rest, org);
         self.writer.commit(rest).await?;
         Ok(())
     }

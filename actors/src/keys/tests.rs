@@ -2,7 +2,6 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use actix::Actor;
 use tokio::time::Instant;
 
 use super::*;
@@ -285,7 +284,7 @@ async fn the_last_use_is_written_by_itself_and_at_the_latest_by_a_flush() {
     let scene = Scene::new().await;
     let command = scene.beside().await;
     let (org, id) = (scene.org(), scene.made.primary.key.id);
-    let writer = UsageWriter::new(scene.ring.clone()).start();
+    UsageWriter::keep_running(scene.ring.clone());
     scene.principal(&scene.made.primary).await;
     let started = Instant::now();
     let first = loop {
@@ -298,7 +297,7 @@ async fn the_last_use_is_written_by_itself_and_at_the_latest_by_a_flush() {
     while scene.ring.get(org, id).await.unwrap().last_used_at <= Some(first) {
         scene.principal(&scene.made.primary).await;
     }
-    writer.send(Flush).await.unwrap();
+    scene.ring.flush_usage().await;
     let key = command.get(org, id).await.unwrap();
     assert!(key.last_used_at > Some(first) && key.current().unwrap().last_used_at == key.last_used_at);
 }

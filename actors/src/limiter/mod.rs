@@ -21,8 +21,9 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
 use dashmap::DashMap;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -42,6 +43,9 @@ use crate::{
 /// How often a bucket that ended under a request is started again. Once is the rule; more means that it dies at
 /// every touch, and the request must not try for ever.
 const STARTS: usize = 3;
+
+/// Buckets that are asked at once for their logs when the process ends: each lives on one of a few threads.
+const ASKED_AT_ONCE: usize = 256;
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,23 +163,22 @@ impl RateLimiter {
     /// # Errors
     /// The store cannot be written: the next start begins with empty logs.
     pub async fn save(&self, writer: &Writer) -> Result<(), WriteError> {
-        let live: Vec<_> =
-            self.shared.live.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
+        let live: Vec<_> = self.shared.live.iter().map(|entry| (*entry.key(), entry.addr.clone())).collect();
+        let ages = live.into_iter().map(|(id, bucket)| async move {
+            // A bucket that has just ended by itself was empty.
+            (id, bucket.send(Ages).await.unwrap_or_default())
+        });
+        let mut logs: Vec<_> = stream::iter(ages).buffer_unordered(ASKED_AT_ONCE).collect().await;
+        let now = Instant::now();
+        logs.extend(self.untouched().iter().map(|(&id, window)| (id, window.ages(now).collect())));
+
         let now = Timestamp::now();
+        // Later by less than a millisecond, so that the log is never looser than it was.
+        let at = |age: &Duration| now.plus_ms(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let mut op = Op::default();
         sql::clear(&mut op, &self.shared.node);
-        let mut save = |id, ages: Vec<Duration>| {
-            // Later by less than a millisecond, so that the log is never looser than it was.
-            let at = |age: &Duration| now.plus_ms(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-            if !ages.is_empty() {
-                sql::insert(&mut op, &self.shared.node, id, &ages.iter().map(at).collect::<Vec<_>>(), now);
-            }
-        };
-        for (id, bucket) in live {
-            save(id, bucket.addr.send(Ages).await.unwrap_or_default());
-        }
-        for (&id, window) in &*self.untouched() {
-            save(id, window.ages(Instant::now()).collect());
+        for (id, ages) in logs.iter().filter(|(_, ages)| !ages.is_empty()) {
+            sql::insert(&mut op, &self.shared.node, *id, &ages.iter().map(at).collect::<Vec<_>>(), now);
         }
         writer.commit(op).await
     }
@@ -187,23 +190,27 @@ impl RateLimiter {
         BucketActor: actix::Handler<M>,
         actix::Context<BucketActor>: ToEnvelope<BucketActor, M>,
     {
+        let mut home = (self.shared.home_of)(id.key);
         for _ in 0..STARTS {
-            let bucket = self.bucket(id);
+            let bucket = self.bucket(id, &home);
             match bucket.addr.send(message).await {
                 Ok(answer) => return Ok(answer),
-                // It ended with the message in its mailbox: a fresh one takes its place.
-                Err(MailboxError::Closed | MailboxError::Timeout) => self.shared.remove(id, bucket.number),
+                // It ended with the message in its mailbox: a fresh one takes its place. Its home may be gone with
+                // its thread, and here is one that is not.
+                Err(MailboxError::Closed | MailboxError::Timeout) => {
+                    self.shared.remove(id, bucket.number);
+                    home = Arbiter::current();
+                }
             }
         }
         Err(LimiterGone)
     }
 
-    fn bucket(&self, id: BucketId) -> Live {
+    fn bucket(&self, id: BucketId, home: &ArbiterHandle) -> Live {
         if let Some(bucket) = self.shared.live.get(&id) {
             return bucket.clone();
         }
-        let home = (self.shared.home_of)(id.key);
-        self.shared.live.entry(id).or_insert_with(|| self.start(id, &home)).clone()
+        self.shared.live.entry(id).or_insert_with(|| self.start(id, home)).clone()
     }
 
     fn start(&self, id: BucketId, home: &ArbiterHandle) -> Live {

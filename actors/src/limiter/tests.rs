@@ -148,7 +148,7 @@ async fn a_clean_stop_keeps_the_logs_and_a_second_one_too() {
 }
 
 #[actix::test]
-async fn a_limiter_without_a_home_refuses_rather_than_lets_through() {
+async fn a_key_whose_home_is_gone_finds_another() {
     let store = test_store().await;
     let arbiter = Arbiter::new();
     let home = arbiter.handle();
@@ -157,5 +157,9 @@ async fn a_limiter_without_a_home_refuses_rather_than_lets_through() {
     assert!(is_admitted(&limiter, id).await);
     arbiter.stop();
     arbiter.join().unwrap();
-    assert_eq!(limiter.take(id, QUOTA, Instant::now()).await, Err(LimiterGone));
+    for _ in 0..100 {
+        assert!(is_admitted(&limiter, id).await);
+    }
+    assert!(!is_admitted(&limiter, id).await);
+    assert!(is_admitted(&limiter, requests_of(KeyId::generate())).await);
 }
