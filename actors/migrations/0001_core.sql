@@ -48,7 +48,7 @@ CREATE TABLE conversations (
 );
 -- Lists, newest first, and their filters.
 CREATE INDEX conversations_recent ON conversations (org_id, started_at, id);
-CREATE INDEX conversations_spoken ON conversations (org_id, last_message_at, id);
+CREATE INDEX conversations_spoken ON conversations (org_id, (COALESCE(last_message_at, started_at)), id);
 -- A customer's conversations: the list's filter and erasure.
 CREATE INDEX conversations_customer ON conversations (org_id, customer_id, started_at) WHERE customer_id IS NOT NULL;
 

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod clock;
 pub mod conversation;
 pub mod event;
+pub mod idempotency;
 pub mod ids;
 pub mod keys;
 pub mod knowledge;

@@ -298,7 +298,10 @@ impl Directory {
     pub fn follow(&self, key: ConversationKey, accepted: &Accepted) -> Reader {
         let scope = match &accepted.turn {
             Some(turn) => Scope::Turn(turn.id),
-            None => Scope::Until(accepted.conversation.sequence),
+            // A repeat finds the conversation further on than its message.
+            None => Scope::Until(
+                accepted.message.as_ref().map_or(accepted.conversation.sequence, |message| message.sequence),
+            ),
         };
         let start = Start { cursor: Cursor::after(accepted.after), answer: None, instead_of: None };
         let feed = accepted.feed.clone().unwrap_or_else(|| self.feed(key));

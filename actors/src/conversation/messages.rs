@@ -92,6 +92,8 @@ pub struct Patch {
     pub customer_name: Option<Option<String>>,
     /// The customer's address.
     pub customer_email: Option<Option<String>>,
+    /// All pairs go before any is set.
+    pub clear_metadata: bool,
     /// Pairs to set, and keys to remove.
     pub metadata: Vec<(String, Option<String>)>,
     /// Only if the version is one of these.

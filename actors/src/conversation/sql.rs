@@ -1,12 +1,13 @@
 //! The SQL of conversations: what an op writes, and what an actor or a reader loads.
 
+pub mod lists;
 pub mod read;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
     messages::ConversationKey,
@@ -22,7 +23,7 @@ use crate::{
     ids::{ConversationId, EventId, MessageId, OrgId, TurnId},
     on_pool,
     store::{Attempting, Store, StoreError},
-    writer::{Op, Row, Table, Value},
+    writer::{Op, Table},
 };
 
 static CONVERSATIONS: Table = Table {
@@ -436,6 +437,15 @@ pub(super) fn durable(row: &EventRow, message: Option<&Message>) -> Result<Durab
     })
 }
 
+/// Every event with its message; what selects among them follows.
+const EVENTS_WITH_MESSAGES: &str = "
+    SELECT e.stream_id, e.sequence AS event_sequence, e.id AS event_id, e.org_id, e.kind,
+           e.turn_id AS event_turn, e.data, e.created_at AS event_at,
+           m.id, m.role, m.status, m.content, m.citations, m.client_message_id, m.turn_id, m.confidence,
+           m.author, m.metadata, m.created_at
+    FROM events e
+    LEFT JOIN messages m ON m.conversation_id = e.stream_id AND m.sequence = e.sequence";
+
 /// The events of a conversation of the caller's organization after `after`, oldest first.
 pub(super) async fn events_after(
     store: &Store,
@@ -443,17 +453,17 @@ pub(super) async fn events_after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<DurableEvent>, StoreError> {
-    const SELECT: &str = "
-        SELECT e.stream_id, e.sequence AS event_sequence, e.id AS event_id, e.org_id, e.kind,
-               e.turn_id AS event_turn, e.data, e.created_at AS event_at,
-               m.id, m.role, m.status, m.content, m.citations, m.client_message_id, m.turn_id, m.confidence,
-               m.author, m.metadata, m.created_at
-        FROM events e
-        LEFT JOIN messages m ON m.conversation_id = e.stream_id AND m.sequence = e.sequence
-        WHERE e.stream_id = $1 AND e.org_id = $2 AND e.sequence > $3
-        ORDER BY e.sequence LIMIT $4";
+    const WHICH: &str =
+        " WHERE e.stream_id = $1 AND e.org_id = $2 AND e.sequence > $3 ORDER BY e.sequence LIMIT $4";
+    let select = format!("{EVENTS_WITH_MESSAGES}{WHICH}");
     let rows: Vec<EventWithMessage> = on_pool!(store, |pool| {
-        sqlx::query_as(SELECT).bind(conversation).bind(org).bind(after).bind(limit).fetch_all(pool).await
+        sqlx::query_as(AssertSqlSafe(select))
+            .bind(conversation)
+            .bind(org)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(pool)
+            .await
     })
     .attempting("read events")?;
     rows.into_iter().map(EventWithMessage::into_event).collect::<Result<_, _>>().attempting("read an event")
@@ -494,26 +504,4 @@ pub(super) async fn interrupted(store: &Store) -> Result<Vec<ConversationKey>, S
     const SELECT: &str =
         "SELECT DISTINCT org_id, conversation_id FROM turns WHERE status IN ('queued', 'running')";
     on_pool!(store, |pool| sqlx::query_as(SELECT).fetch_all(pool).await).attempting("find interrupted turns")
-}
-
-/// The row that remembers what a request with an `Idempotency-Key` did.
-#[must_use]
-pub fn idempotency_row(
-    scope: &str,
-    key: &str,
-    fingerprint: &str,
-    effect: &str,
-    conversation: Option<ConversationId>,
-    at: Timestamp,
-) -> Row {
-    static IDEMPOTENCY: Table = Table {
-        into: "idempotency (scope, key, fingerprint, effect, conversation_id, created_at)",
-        columns: 6,
-        key: 2,
-        on_conflict: "",
-    };
-    let conversation = conversation.map(|id| id.to_string()).unwrap_or_default();
-    let values: Vec<Value> =
-        vec![scope.into(), key.into(), fingerprint.into(), effect.into(), conversation.into(), at.into()];
-    Row { table: &IDEMPOTENCY, values }
 }

@@ -214,6 +214,9 @@ impl State {
                 *field = new;
             }
         }
+        if patch.clear_metadata {
+            metadata.clear();
+        }
         for (key, value) in patch.metadata {
             match value {
                 Some(value) => metadata.insert(key, value),
