@@ -4,7 +4,12 @@ mod homes;
 mod places;
 mod stopping;
 
-use std::{any::Any, io, net::SocketAddr, time::Duration};
+use std::{
+    any::Any,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     App, HttpServer,
@@ -14,6 +19,9 @@ use actix_web::{
     web,
 };
 use openclaw_actors::{
+    answer::{Answerers, Model},
+    conversation::directory::{ConversationOptions, Directory},
+    idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
@@ -27,7 +35,7 @@ use tracing::{info, warn};
 pub use self::{homes::Homes, stopping::Stopping};
 use self::{places::Places, stopping::Announcer};
 use crate::{
-    config::Config,
+    config::{Config, Provider},
     data::{DataDirectory, DataError, DataLock},
     http::{
         self, auth,
@@ -52,6 +60,13 @@ const STALLED_WITHIN: Duration = Duration::from_secs(30);
 const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 const WORKERS_WITHIN_SECONDS: u64 = 1;
+
+/// Workers start within milliseconds; without them what was cut off goes on here.
+const WORKERS_START_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_FOR_WORKERS_EVERY: Duration = Duration::from_millis(5);
+
+/// Often enough that each sweep is small.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// How often the writer is asked whether the disk has failed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -99,6 +114,10 @@ pub struct Parts {
     pub limiter: RateLimiter,
     /// How many streams each key holds.
     pub open_streams: OpenStreams,
+    /// The live conversations.
+    pub directory: Directory,
+    /// Requests that may be sent twice.
+    pub idempotency: Idempotency,
     /// The threads that serve HTTP, as homes for actors.
     pub homes: Homes,
     /// Tells streams and waits that the server is about to stop.
@@ -139,7 +158,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let home_of = homes.clone();
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
+    let directory = directory(&config, &store, &writer);
     let parts = web::Data::new(Parts {
+        directory,
+        idempotency: Idempotency::new(store.clone(), writer.clone()),
         organizations: Organizations::new(&store, &writer),
         open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
         config,
@@ -163,9 +185,54 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         listeners.push(ops.handle);
         ops_address = Some(ops.address);
     }
+    actix::spawn(recover(parts.clone(), places.workers));
+    actix::spawn(sweep(parts.idempotency.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
     Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
+}
+
+fn directory(config: &Config, store: &Store, writer: &Writer) -> Directory {
+    let synthetic = || Model::Synthetic(config.model.synthetic.answers.clone());
+    let mut models = Vec::new();
+    for provider in &config.model.providers {
+        match provider {
+            Provider::Synthetic => models.push(synthetic()),
+            Provider::Builtin => {}
+        }
+    }
+    // A message that may say how it is answered must be able to name the model that listens to it.
+    if config.model.synthetic.per_request && !config.model.providers.contains(&Provider::Synthetic) {
+        models.push(synthetic());
+    }
+    let running_turns = usize::try_from(config.limits.running_turns.get()).unwrap_or(usize::MAX);
+    let options =
+        ConversationOptions { passivate_after: config.conversations.passivate_after(), running_turns };
+    Directory::new(store.clone(), writer.clone(), Answerers::new(models), options)
+}
+
+/// Turns that a crash cut off go on, spread over the workers.
+async fn recover(parts: web::Data<Parts>, workers: usize) {
+    let since = Instant::now();
+    while parts.homes.all().len() < workers && since.elapsed() < WORKERS_START_WITHIN {
+        tokio::time::sleep(LOOK_FOR_WORKERS_EVERY).await;
+    }
+    match parts.directory.recover(&parts.homes.all()).await {
+        Ok(0) => {}
+        Ok(woken) => info!(conversations = woken, "conversations that were cut off go on"),
+        // Each goes on with its next message.
+        Err(error) => warn!(%error, "conversations that were cut off could not be found"),
+    }
+}
+
+/// Drops what requests did more than a day ago.
+async fn sweep(idempotency: Idempotency) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(error) = idempotency.sweep().await {
+            warn!(%error, "old requests were not forgotten");
+        }
+    }
 }
 
 struct Listener {
@@ -278,6 +345,8 @@ impl Running {
         }
         self.in_flight.stop();
         self.announcer.announce();
+        // Streams say goodbye and whoever waits for an answer gets what there is; what is being stored is stored.
+        self.parts.directory.stop_all().await;
         let left = self.in_flight.drained(DRAIN_WITHIN).await;
         if left > 0 {
             warn!(requests = left, "the server stops with requests unanswered");

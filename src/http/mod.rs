@@ -2,22 +2,30 @@
 
 pub mod auth;
 pub mod body;
+mod conversations;
+mod cursor;
 pub mod error;
+mod frames;
 pub mod health;
+pub mod idempotency;
 pub mod json;
 pub mod keys;
 pub mod middleware;
+mod models;
+mod open_streams;
 pub mod organizations;
 pub mod page;
 pub mod query;
 mod refusal;
 mod route;
+mod sse;
+mod timing;
 
 use actix_web::web;
 
 use self::{
     error::ApiError,
-    route::{delete, get, on, patch, post},
+    route::{delete, get, on, patch, post, stream},
 };
 
 /// Every route of the server.
@@ -33,7 +41,30 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/keys/{id}", [get(keys::get), patch(keys::change), delete(keys::revoke)]))
         .service(on("/v1/keys/{id}/rotate", [post(keys::rotate)]))
         .service(on("/v1/keys/{id}/previous", [delete(keys::end_previous)]))
+        .service(on("/v1/models", [get(models::list)]))
+        .configure(conversation_routes)
         .default_service(web::to(unknown));
+}
+
+fn conversation_routes(app: &mut web::ServiceConfig) {
+    use conversations::{changes, lists, messages, start, streams, turns};
+
+    const ONE: &str = "/v1/conversations/{id}";
+    let below = |path: &str| format!("{ONE}{path}");
+    app.service(on("/v1/conversations", [get(lists::conversations), post(start::start)]))
+        .service(on(ONE, [get(conversations::get), patch(changes::patch), delete(changes::delete)]))
+        .service(on(&below("/complete"), [post(changes::complete)]))
+        .service(on(&below("/rating"), [post(changes::rate)]))
+        .service(on(&below("/typing"), [post(changes::typing)]))
+        .service(on(&below("/messages"), [get(messages::list), post(messages::send)]))
+        .service(on(&below("/messages/{message}"), [get(messages::get)]))
+        .service(on(&below("/events"), [get(lists::events)]))
+        .service(on(&below("/stop"), [post(turns::stop_running)]))
+        .service(on(&below("/turns/{turn}"), [get(turns::get)]))
+        .service(on(&below("/turns/{turn}/stop"), [post(turns::stop)]))
+        .service(on(&below("/turns/{turn}/retry"), [post(turns::retry)]))
+        .service(on(&below("/turns/{turn}/stream"), [stream(streams::turn)]))
+        .service(on(&below("/stream"), [stream(streams::conversation)]));
 }
 
 /// The routes of `server.ops_listen`.

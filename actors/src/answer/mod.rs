@@ -174,6 +174,17 @@ impl Answerers {
         Self { models: Arc::new(models) }
     }
 
+    /// Their names, in order of preference.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.models.iter().map(Model::name)
+    }
+
+    /// The name of the one that is asked when a message names none.
+    #[must_use]
+    pub fn default_name(&self) -> Option<&'static str> {
+        self.names().next()
+    }
+
     /// Is there a model of that name?
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

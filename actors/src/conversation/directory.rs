@@ -298,10 +298,10 @@ impl Directory {
     pub fn follow(&self, key: ConversationKey, accepted: &Accepted) -> Reader {
         let scope = match &accepted.turn {
             Some(turn) => Scope::Turn(turn.id),
-            // A repeat finds the conversation further on than its message.
-            None => Scope::Until(
-                accepted.message.as_ref().map_or(accepted.conversation.sequence, |message| message.sequence),
-            ),
+            // Not up to the conversation's own sequence: a repeat finds it further on. Without a message it began.
+            None => {
+                Scope::Until(accepted.message.as_ref().map_or(accepted.after + 1, |message| message.sequence))
+            }
         };
         let start = Start { cursor: Cursor::after(accepted.after), answer: None, instead_of: None };
         let feed = accepted.feed.clone().unwrap_or_else(|| self.feed(key));
@@ -628,6 +628,12 @@ impl Directory {
     #[must_use]
     pub fn figures(&self) -> &Figures {
         &self.0.figures
+    }
+
+    /// What can answer.
+    #[must_use]
+    pub fn models(&self) -> &Answerers {
+        &self.0.answerers
     }
 
     /// Where conversations are read from.

@@ -1,0 +1,149 @@
+//! Messages of a conversation: sent, listed, shown.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Json as Answer},
+};
+use openclaw_actors::{
+    conversation::{
+        messages::ConversationKey,
+        record::Message,
+        sql::{lists, read},
+    },
+    idempotency::{Effect, Stamp},
+    ids::{ConversationId, MessageId, OrgId, TurnId},
+    keys::Scope,
+};
+use serde::Deserialize;
+
+use super::{
+    answer::{Answering, Of},
+    delivery::StopOnDrop,
+    incoming::{Incoming, MessageBody, Sender},
+    refused::refused,
+    repeats, slice,
+};
+use crate::{
+    http::{
+        auth::{AnySecretKey, Caller, ReadConversations},
+        cursor,
+        error::ApiError,
+        idempotency::{Once, Repeatable, replayed},
+        json::Json,
+        open_streams::ActiveStream,
+        page::{Filters, List, Order, Page},
+        query::PathId,
+    },
+    server::Parts,
+};
+
+/// What a sender must hold.
+pub(in crate::http) fn scope_of(sender: Sender) -> Scope {
+    match sender {
+        Sender::Customer => Scope::ConversationsWrite,
+        Sender::Agent => Scope::HandoverWrite,
+    }
+}
+
+/// Does a message of the customer open a completed conversation again?
+pub(in crate::http) async fn reopens(parts: &Parts, org: OrgId) -> Result<bool, ApiError> {
+    let organization = parts.organizations.recent(org).await?;
+    Ok(organization.is_none_or(|organization| organization.settings.reopen_on_message))
+}
+
+type Stored = (openclaw_actors::conversation::messages::Accepted, Option<StopOnDrop>);
+
+/// Stores a message; says what is to be remembered of it.
+async fn store(
+    parts: Data<Parts>,
+    key: ConversationKey,
+    incoming: Incoming,
+    stops_on_disconnect: bool,
+    stamp: Option<Stamp>,
+) -> Result<(Stored, Effect), ApiError> {
+    let directory = &parts.directory;
+    let ids = (MessageId::generate(), TurnId::generate());
+    let effect = Effect::Message { conversation: key.1, message: ids.0 };
+    let row = stamp.as_ref().map(|stamp| stamp.row(&effect));
+    let (accepted, stops) = match incoming.sender {
+        Sender::Customer => {
+            let reopen = reopens(&parts, key.0).await?;
+            let stops = stops_on_disconnect.then(|| StopOnDrop::new(directory, key, ids.1));
+            (directory.submit(key, incoming.into_customers(ids, reopen, row)).await, stops)
+        }
+        Sender::Agent => (directory.say(key, incoming.into_agents(ids.0, row)).await, None),
+    };
+    let accepted = accepted.map_err(|refusal| refused(key, refusal))?;
+    let stops = stops.map(|stops| stops.keep_for_own(&accepted));
+    let message = accepted.message.as_ref().map_or(ids.0, |message| message.id);
+    let effect = Effect::Message { conversation: key.1, message };
+    // Known by its `client_message_id`, it was stored by an earlier request, without this one's row.
+    if let Some(stamp) = stamp.filter(|_| accepted.repeated) {
+        stamp.record(&effect).await;
+    }
+    Ok(((accepted, stops), effect))
+}
+
+/// Adds a message, which is answered unless a person owns the conversation.
+pub(in crate::http) async fn send(
+    caller: Caller<AnySecretKey>,
+    id: PathId<ConversationId>,
+    request: HttpRequest,
+    repeatable: Repeatable,
+    body: Json<MessageBody>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let asked_at = Instant::now();
+    let Json { value: body, raw } = body;
+    caller.require(scope_of(body.sender()))?;
+    let delivered = body.delivery().check(request.headers())?;
+    let incoming = body.check("", &parts)?;
+    let resumes_at = cursor::last_event_id(request.headers())?;
+    let active = ActiveStream::if_streamed(delivered.streamed, &caller, &parts)?;
+
+    let key = (caller.org, *id);
+    let (own, stops) = (parts.clone(), delivered.stops_on_disconnect);
+    let act = move |stamp| store(own, key, incoming, stops, stamp);
+    let once = repeatable.once(&parts, repeats::scope(&caller), &raw, act).await?;
+    let answering = Answering { parts, key, of: Of::Message, delivered, active, asked_at, resumes_at };
+    match once {
+        Once::First((accepted, stops)) => answering.answer(accepted, stops).await,
+        Once::Repeat(effect) => answering.answer_again(&effect).await.map(replayed),
+    }
+}
+
+/// A list of messages.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::http) struct OldestFirst {}
+
+impl Filters for OldestFirst {
+    const ORDER: Order = Order::Asc;
+}
+
+/// The messages of a conversation.
+pub(in crate::http) async fn list(
+    caller: Caller<ReadConversations>,
+    id: PathId<ConversationId>,
+    list: List<OldestFirst>,
+    parts: Data<Parts>,
+) -> Result<Answer<Page<Message>>, ApiError> {
+    let key = (caller.org, *id);
+    let slice = slice(&list.page)?;
+    super::exists(&parts, key).await?;
+    let messages = lists::messages(&parts.store, key, slice).await?;
+    Ok(Answer(Page::new(messages, &list.page, |message| message.sequence)))
+}
+
+/// One message.
+pub(in crate::http) async fn get(
+    caller: Caller<ReadConversations>,
+    ids: PathId<(ConversationId, MessageId)>,
+    parts: Data<Parts>,
+) -> Result<Answer<Message>, ApiError> {
+    let (conversation, message) = *ids;
+    let found = read::message(&parts.store, (caller.org, conversation), message).await?;
+    found.map(Answer).ok_or_else(ApiError::not_found)
+}

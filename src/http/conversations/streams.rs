@@ -1,0 +1,68 @@
+//! Streams opened by GET: of a conversation, and of one turn.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use openclaw_actors::{
+    conversation::directory::Opened,
+    ids::{ConversationId, TurnId},
+};
+
+use super::links;
+use crate::{
+    http::{
+        auth::{ReadConversations, StreamCaller},
+        cursor::StreamParameters,
+        error::ApiError,
+        open_streams::ActiveStream,
+        query::{PathId, Query},
+        sse::Events,
+    },
+    server::Parts,
+};
+
+/// All of a conversation; it stays open.
+pub(in crate::http) async fn conversation(
+    caller: StreamCaller<ReadConversations>,
+    id: PathId<ConversationId>,
+    request: HttpRequest,
+    parameters: Query<StreamParameters>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    open(caller, *id, None, &request, &parameters, &parts).await
+}
+
+/// One turn, up to its terminal event.
+pub(in crate::http) async fn turn(
+    caller: StreamCaller<ReadConversations>,
+    ids: PathId<(ConversationId, TurnId)>,
+    request: HttpRequest,
+    parameters: Query<StreamParameters>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let (conversation, turn) = *ids;
+    open(caller, conversation, Some(turn), &request, &parameters, &parts).await
+}
+
+async fn open(
+    StreamCaller { caller, permit }: StreamCaller<ReadConversations>,
+    conversation: ConversationId,
+    turn: Option<TurnId>,
+    request: &HttpRequest,
+    parameters: &StreamParameters,
+    parts: &Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let cursor = parameters.cursor(request.headers())?;
+    // It would end at once; the client should come back to whoever serves next.
+    if parts.stopping.is_announced() {
+        return Err(ApiError::unavailable());
+    }
+    let key = (caller.org, conversation);
+    let reader = match parts.directory.open(key, turn, cursor).await? {
+        Opened::Reader(reader) => *reader,
+        // What stops an `EventSource`, which would come back to an empty stream for ever.
+        Opened::Ended => return Ok(HttpResponse::NoContent().finish()),
+        Opened::NotFound => return Err(ApiError::not_found()),
+    };
+    let active = ActiveStream::new(&parts.keys, &caller.principal, permit);
+    let events = Events::new(reader, conversation, active);
+    Ok(events.response(turn.map(|turn| links::turn(key, turn))))
+}

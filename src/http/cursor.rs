@@ -1,0 +1,38 @@
+//! Where a stream is to go on: `Last-Event-ID`, or `?after=`.
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use openclaw_actors::conversation::reader::Cursor;
+use serde::Deserialize;
+
+use super::error::ApiError;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The parameters of a stream.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StreamParameters {
+    after: Option<String>,
+}
+
+impl StreamParameters {
+    /// The header wins: an `EventSource` comes back with the URL it was given first.
+    pub(super) fn cursor(&self, headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
+        if let Some(cursor) = last_event_id(headers)? {
+            return Ok(Some(cursor));
+        }
+        let after = self.after.as_deref().map(str::parse);
+        after.transpose().map_err(|_| malformed("after"))
+    }
+}
+
+/// The position that the client has reached.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
+    let Some(id) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let cursor = id.to_str().ok().and_then(|id| id.parse().ok());
+    cursor.map(Some).ok_or_else(|| malformed(LAST_EVENT_ID.as_str()))
+}
+
+fn malformed(param: &str) -> ApiError {
+    ApiError::bad_request("invalid_cursor", "the cursor is not one of a stream").param(param)
+}

@@ -1,0 +1,248 @@
+//! Server-Sent Events: a reader's frames as the body of an answer.
+//!
+//! Nothing is queued here. The body is asked for more only when the socket has room, takes everything that is ready in
+//! one piece, and holds no more than that piece: a slow reader costs its position.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::header::{self, HeaderName, HeaderValue},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use openclaw_actors::{
+    conversation::reader::{Frame, Reader},
+    ids::{ConversationId, RequestId},
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::warn;
+
+use super::{
+    conversations::StopOnDrop,
+    frames::{self, Goodbye},
+    open_streams::ActiveStream,
+    timing::Timing,
+};
+
+/// Proxies cut what is silent for a minute, some for half of one.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// A reader that has taken nothing for that long is told so, and resumes when it can.
+const LAGGING_AFTER: Duration = Duration::from_secs(30);
+
+/// When a reader that lost its stream may come back, in milliseconds; drawn per stream, so that a restart makes no herd.
+const RETRY_FROM: u64 = 1_000;
+const RETRY_SPREAD: u64 = 2_001;
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A comment that is written at once, so that the headers go out: what a client waits for.
+const GREETING: &[u8] = b":\n\n";
+
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// A stream whose reader has seen all of it: a repeated POST is answered so.
+pub(super) fn nothing_more(content_location: Option<String>) -> HttpResponse {
+    head(content_location).body(GREETING)
+}
+
+fn head(content_location: Option<String>) -> HttpResponseBuilder {
+    let mut head = HttpResponse::Ok();
+    head.insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((ACCEL_BUFFERING, "no"))
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"));
+    if let Some(location) = content_location.and_then(|location| HeaderValue::try_from(location).ok()) {
+        head.insert_header((header::CONTENT_LOCATION, location));
+    }
+    head
+}
+
+/// A reader's frames as a body.
+pub(super) struct Events {
+    reader: Reader,
+    conversation: ConversationId,
+    active: ActiveStream,
+    /// Stops the turn if the client hangs up before its end.
+    stops: Option<StopOnDrop>,
+    timing: Option<Timing>,
+    frames: Vec<Frame>,
+    greeted: bool,
+    /// Still to be said, beside the first data.
+    retry_ms: Option<u64>,
+    /// When something was last written.
+    written_at: Instant,
+    /// What was written last was followed by a question for more.
+    asked_again: bool,
+    keep_alive: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+impl Events {
+    pub(super) fn new(reader: Reader, conversation: ConversationId, active: ActiveStream) -> Self {
+        let now = Instant::now();
+        Self {
+            reader,
+            conversation,
+            active,
+            stops: None,
+            timing: None,
+            frames: Vec::new(),
+            greeted: false,
+            retry_ms: Some(draw_retry()),
+            written_at: now,
+            asked_again: true,
+            keep_alive: Box::pin(sleep_until(now + KEEP_ALIVE_EVERY)),
+            ended: false,
+        }
+    }
+
+    /// Stops the turn if the client hangs up before its end.
+    pub(super) fn stopping(mut self, stops: Option<StopOnDrop>) -> Self {
+        self.stops = stops;
+        self
+    }
+
+    /// Measures the waits for the answer.
+    pub(super) fn timed(mut self, timing: Option<Timing>) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// As an answer; a turn's names the turn.
+    pub(super) fn response(self, content_location: Option<String>) -> HttpResponse {
+        head(content_location).streaming(self)
+    }
+
+    fn take_frames(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) {
+        match self.reader.poll_frames(cx, &mut self.frames) {
+            Poll::Ready(Ok(more)) => {
+                if !more {
+                    self.end();
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                warn!(%error, conversation.id = %self.conversation, "a stream could not go on");
+                self.say_goodbye(out, Goodbye::Unavailable);
+            }
+            Poll::Pending => {}
+        }
+        let mut frames = std::mem::take(&mut self.frames);
+        for frame in frames.drain(..) {
+            self.write(out, &frame);
+        }
+        self.frames = frames;
+    }
+
+    fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
+        if let Some(timing) = &mut self.timing {
+            timing.saw(frame);
+        }
+        self.write_block(out, frames::kind(frame), frames::cursor(frame).map(|cursor| cursor.to_string()), {
+            let conversation = self.conversation;
+            move |out| frames::write(out, conversation, frame)
+        });
+        if matches!(frame, Frame::Closing(_)) {
+            self.end();
+        }
+    }
+
+    fn say_goodbye(&mut self, out: &mut BytesMut, goodbye: Goodbye) {
+        let conversation = self.conversation;
+        self.write_block(out, goodbye.kind(), None, |out| frames::write_goodbye(out, conversation, goodbye));
+        self.end();
+    }
+
+    fn write_block(
+        &mut self,
+        out: &mut BytesMut,
+        kind: &str,
+        id: Option<String>,
+        data: impl FnOnce(&mut BytesMut),
+    ) {
+        let mut field = |name: &[u8], value: &str| {
+            out.extend_from_slice(name);
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\n");
+        };
+        if let Some(retry_ms) = self.retry_ms.take() {
+            field(b"retry: ", &retry_ms.to_string());
+        }
+        field(b"event: ", kind);
+        if let Some(id) = id {
+            field(b"id: ", &id);
+        }
+        out.extend_from_slice(b"data: ");
+        data(out);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    /// Nothing more will come: from now on a reader that leaves has not hung up.
+    fn end(&mut self) {
+        self.ended = true;
+        if let Some(stops) = &mut self.stops {
+            stops.disarm();
+        }
+    }
+
+    /// The socket took nothing for too long: what was written last was not followed by a question for more.
+    fn is_lagging(&self, now: Instant) -> bool {
+        !self.asked_again && now.duration_since(self.written_at) >= LAGGING_AFTER
+    }
+
+    fn written(&mut self, out: BytesMut, now: Instant) -> Poll<Option<Result<Bytes, Infallible>>> {
+        self.written_at = now;
+        self.asked_again = false;
+        Poll::Ready(Some(Ok(out.freeze())))
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let now = Instant::now();
+        let mut out = BytesMut::new();
+        if this.is_lagging(now) {
+            this.say_goodbye(&mut out, Goodbye::Lagging);
+            return this.written(out, now);
+        }
+        this.asked_again = true;
+        if !std::mem::replace(&mut this.greeted, true) {
+            out.extend_from_slice(GREETING);
+        }
+        if this.active.poll_revoked(cx).is_ready() {
+            this.say_goodbye(&mut out, Goodbye::Revoked);
+            return this.written(out, now);
+        }
+        this.take_frames(&mut out, cx);
+        while out.is_empty() && !this.ended && this.keep_alive.as_mut().poll(cx).is_ready() {
+            // Not put off at every write, which would cost more than firing early now and then.
+            let silent_by = this.written_at + KEEP_ALIVE_EVERY;
+            if silent_by <= now {
+                out.extend_from_slice(KEEP_ALIVE);
+            }
+            this.keep_alive.as_mut().reset(if silent_by <= now { now + KEEP_ALIVE_EVERY } else { silent_by });
+        }
+        match (out.is_empty(), this.ended) {
+            (false, _) => this.written(out, now),
+            (true, true) => Poll::Ready(None),
+            (true, false) => Poll::Pending,
+        }
+    }
+}
+
+/// Any number from the range, another for each stream: the low bits of a fresh id are random.
+fn draw_retry() -> u64 {
+    RETRY_FROM + (RequestId::generate().as_u128() as u64) % RETRY_SPREAD
+}

@@ -1,0 +1,53 @@
+//! How long people wait for an answer: from their request's last byte to its answer's first and last.
+
+use std::time::Instant;
+
+use openclaw_actors::{
+    conversation::reader::Frame,
+    metrics::{ByModel, METRICS},
+};
+
+/// The waits of one answer.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// One of the models of this server: a label.
+    model: String,
+    asked_at: Instant,
+    last_piece_at: Option<Instant>,
+}
+
+impl Timing {
+    pub(super) fn new(model: String, asked_at: Instant) -> Self {
+        Self { model, asked_at, last_piece_at: None }
+    }
+
+    /// A frame is about to be written.
+    pub(super) fn saw(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Delta { .. } => self.saw_text(),
+            Frame::Event(event, _) if event.kind.is_terminal() => self.ended(),
+            Frame::Event(..) | Frame::Notice(_) | Frame::Gap { .. } | Frame::Closing(_) => {}
+        }
+    }
+
+    /// The answer is whole.
+    pub(super) fn ended(&self) {
+        let took = self.asked_at.elapsed().as_secs_f64();
+        METRICS.time_to_completion.get_or_create(&self.label()).observe(took);
+    }
+
+    fn saw_text(&mut self) {
+        let now = Instant::now();
+        match self.last_piece_at.replace(now) {
+            Some(last) => METRICS.inter_token.observe(now.duration_since(last).as_secs_f64()),
+            None => {
+                let took = now.duration_since(self.asked_at).as_secs_f64();
+                METRICS.time_to_first_token.get_or_create(&self.label()).observe(took);
+            }
+        }
+    }
+
+    fn label(&self) -> ByModel {
+        ByModel { model: self.model.clone() }
+    }
+}
