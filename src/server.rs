@@ -68,7 +68,7 @@ const LOOK_FOR_WORKERS_EVERY: Duration = Duration::from_millis(5);
 /// Often enough that each sweep is small.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-/// How often the writer is asked whether the disk has failed.
+/// How often the writer is asked whether it is broken.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The server could not be started.
@@ -330,7 +330,8 @@ fn tune(stream: &TcpStream) {
 }
 
 impl Running {
-    /// Waits until the disk has failed under a commit. Nothing written since can be trusted: only a restart helps.
+    /// Waits until nothing can be written any more because the disk has failed under a commit, or because the writer
+    /// has ended. Only a restart helps.
     pub async fn broken(&self) {
         while self.parts.writer.health() != Health::Broken {
             tokio::time::sleep(LOOK_EVERY).await;

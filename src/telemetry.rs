@@ -24,6 +24,8 @@ pub fn start_logging(log: &Log) -> Result<(), Box<dyn std::error::Error + Send +
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
         .with_ansi(io::stderr().is_terminal())
+        // A log on a full disk loses lines. It must not panic in whoever had something to say, the writer for one.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     let started: Result<(), TryInitError> = match log.format {
         LogFormat::Human => lines.with_target(false).finish().try_init(),

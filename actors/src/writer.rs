@@ -54,7 +54,8 @@ pub enum Health {
     Writable,
     /// The last commit was refused; the next may work.
     Away,
-    /// The disk failed under an fsync: nothing written since can be trusted, the process must restart.
+    /// The disk failed under an fsync, so that nothing written since can be trusted, or the writer itself has ended:
+    /// the process must restart.
     Broken,
 }
 
@@ -120,6 +121,8 @@ impl Writer {
     #[must_use]
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
+            // Its task ended, by a panic unless it was closed: nothing will be written any more.
+            _ if self.commands.is_closed() => Health::Broken,
             0 => Health::Writable,
             1 => Health::Away,
             _ => Health::Broken,

@@ -4,11 +4,15 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tracing::{error, info, warn};
 
 use super::{Outcome, settings::Settings};
 use crate::{config::Config, server, telemetry};
@@ -25,6 +29,9 @@ pub(super) struct Serve {
     #[arg(long, value_name = "PROVIDERS")]
     model: Option<String>,
 }
+
+/// Whoever asked kills the process soon after. What is acknowledged is on disk, so nothing is lost by being cut short.
+const STOP_WITHIN: Duration = Duration::from_millis(4_800);
 
 /// As a shell reports a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -49,13 +56,18 @@ async fn serve(config: Config) -> Outcome {
         _ = terminate.recv() => ExitCode::SUCCESS,
         _ = interrupt.recv() => ExitCode::SUCCESS,
         () = running.broken() => {
-            error!("the disk failed under a commit; the server stops, and recovers when it is started again");
+            error!("nothing can be written any more; the server stops, and recovers when it is started again");
             ExitCode::FAILURE
         }
     };
     info!("the server stops");
     tokio::select! {
-        () = running.stop() => Ok(code),
+        stopped = timeout(STOP_WITHIN, running.stop()) => {
+            if stopped.is_err() {
+                warn!("the stop took too long and was cut short");
+            }
+            Ok(code)
+        }
         // Whoever asks twice does not want to wait.
         _ = interrupt.recv() => std::process::exit(INTERRUPTED),
     }

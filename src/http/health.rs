@@ -40,7 +40,7 @@ async fn not_ready(parts: &Parts) -> Option<&'static str> {
     // Cheap reads of what the writer knows first; then the proof that readers get through.
     match parts.writer.health() {
         Health::Away => Some("the store cannot be written"),
-        Health::Broken => Some("the disk failed; the server is about to exit"),
+        Health::Broken => Some("the store failed for good; the server is about to exit"),
         Health::Writable => match parts.store.ping().await {
             Ok(()) => None,
             Err(error) => {

@@ -1,6 +1,10 @@
 //! What no honest client sends is refused with the right status, in the one shape, and harms nobody.
 
-use crate::harness::{Reply, Server};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Organization, Reply, Server, is_long};
 
 /// Sends bytes as they are and reads one answer.
 #[track_caller]
@@ -94,4 +98,192 @@ fn a_request_that_could_be_read_in_two_ways_is_not_read() {
         assert_eq!(connection.rest(), b"", "nothing after it is taken for a request: {bytes}");
     }
     say(&server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status(200);
+}
+
+/// A route that takes JSON.
+const JSON_ROUTE: &str = "/v1/keys";
+
+fn post(org: &Organization, body: impl Into<Vec<u8>>) -> Reply {
+    org.request("POST", JSON_ROUTE).header("Content-Type", "application/json").body(body).send()
+}
+
+fn a_good_key() -> Value {
+    json!({ "kind": "restricted", "name": "till", "scopes": ["conversations:read"] })
+}
+
+#[test]
+fn a_body_that_is_not_what_the_route_takes_is_400_and_names_the_field() {
+    let server = Server::start();
+    let org = server.organization();
+    post(&org, a_good_key().to_string()).status(201);
+
+    for malformed in
+        ["", "{", "{}}", "{'name':'x'}", r#"{"name":nul}"#, r#"{"name":"\ud800"}"#, r#"{"name":1e999}"#]
+    {
+        post(&org, malformed).refused(400, "malformed_json");
+    }
+    post(&org, b"{\"name\":\"\xff\"}".to_vec()).refused(400, "malformed_json");
+    for not_an_object in ["[]", "null", "5", r#""text""#] {
+        post(&org, not_an_object).refused(400, "invalid_field");
+    }
+    let changed = |field: &str, value: Value| {
+        let mut body = a_good_key();
+        body[field] = value;
+        post(&org, body.to_string())
+    };
+    changed("colour", json!("red")).refused(400, "unknown_field").naming("colour");
+    changed("name", json!(5)).refused(400, "invalid_field").naming("name");
+    changed("name", json!("a\u{0}b")).refused(400, "invalid_field").naming("name");
+    changed("scopes", json!(["conversations:read", 5])).refused(400, "invalid_field").naming("scopes[1]");
+    changed("scopes", json!({})).refused(400, "invalid_field").naming("scopes");
+    post(&org, r#"{"name":"a","name":"b"}"#).refused(400, "duplicate_field").naming("name");
+}
+
+#[test]
+fn json_that_is_too_deep_is_refused_before_it_is_parsed() {
+    let server = Server::start();
+    let org = server.organization();
+    let deep = |levels: usize| format!(r#"{{"colour":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    post(&org, deep(31)).refused(400, "unknown_field");
+    post(&org, deep(32)).refused(400, "too_deep");
+    post(&org, "[".repeat(500_000)).refused(400, "too_deep");
+    server.client().get("/healthz").status(200);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_413_however_it_is_framed() {
+    let server = Server::start();
+    let org = server.organization();
+    let named = |length: usize| json!({ "name": "x".repeat(length) }).to_string();
+    post(&org, named((1 << 20) - 100)).refused(400, "invalid_field").naming("name");
+    let key = org.primary_key.clone();
+    let head = |framing: &str| {
+        format!(
+            "POST {JSON_ROUTE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\n{framing}\r\n\r\n"
+        )
+    };
+    let body = named(1 << 20);
+    for bytes in [
+        format!("{}{body}", head(&format!("Content-Length: {}", body.len()))),
+        format!("{}{:x}\r\n{body}\r\n0\r\n\r\n", head("Transfer-Encoding: chunked"), body.len()),
+    ] {
+        say(&server, bytes.as_bytes()).refused(413, "body_too_large");
+    }
+}
+
+#[test]
+fn a_body_of_another_kind_is_415() {
+    let server = Server::start();
+    let org = server.organization();
+    let send = |kind: &str, encoding: Option<&str>| {
+        let mut request = org.request("POST", JSON_ROUTE).body(a_good_key().to_string());
+        if !kind.is_empty() {
+            request = request.header("Content-Type", kind);
+        }
+        if let Some(encoding) = encoding {
+            request = request.header("Content-Encoding", encoding);
+        }
+        request.send()
+    };
+    for kind in
+        ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data"]
+    {
+        send(kind, None).refused(415, "unsupported_media_type");
+    }
+    for encoding in ["gzip", "br", "deflate", "zstd", "chunked"] {
+        send("application/json", Some(encoding)).refused(415, "unsupported_media_type");
+    }
+    for kind in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+        send(kind, Some("identity")).status(201);
+    }
+}
+
+#[test]
+fn a_body_that_stands_still_or_drips_is_408() {
+    let server = Server::start();
+    let org = server.organization();
+    let start = format!(
+        "POST {JSON_ROUTE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"name\"",
+        org.primary_key
+    );
+    let mut slow = server.connect();
+    slow.send(start.as_bytes()).unwrap();
+    let reply = slow.reply().refused(408, "request_timeout");
+    assert_eq!(reply["error"]["type"], "invalid_request");
+    assert_eq!(slow.rest(), b"", "the connection is closed");
+    // What was half sent has no effect, and many of them hold up nobody.
+    let many = if is_long() { 300 } else { 50 };
+    let held: Vec<_> = (0..many)
+        .map(|_| {
+            let mut slow = server.connect();
+            slow.send(start.as_bytes()).unwrap();
+            slow
+        })
+        .collect();
+    org.get("/v1/keys").status(200);
+    drop(held);
+}
+
+#[test]
+fn parameters_are_as_strict_as_bodies() {
+    let server = Server::start();
+    let org = server.organization();
+    let refused = |query: &str, code: &str, param: &str| {
+        org.get(&format!("/v1/keys?{query}")).refused(400, code).naming(param);
+    };
+    refused("colour=red", "unknown_field", "colour");
+    refused("limit=0", "invalid_field", "limit");
+    refused("limit=101", "invalid_field", "limit");
+    refused("limit=ten", "invalid_field", "limit");
+    refused("limit=1&limit=2", "invalid_field", "limit");
+    refused("limit=99999999999999999999", "invalid_field", "limit");
+    refused("order=up", "invalid_field", "order");
+    for cursor in ["x", "%00x", "AAAA", "WzEsImRlc2MiLDVd", "..", "%F0%9F%92%A3"] {
+        let reply = org.get(&format!("/v1/keys?cursor={cursor}"));
+        assert_eq!(reply.code(), 400, "{cursor}: {}", reply.text());
+    }
+    refused("cursor=x", "invalid_cursor", "cursor");
+    refused("cursor=", "invalid_cursor", "cursor");
+    org.get("/v1/keys?limit=100&order=asc").status(200);
+}
+
+#[test]
+fn a_malformed_id_and_a_foreign_one_are_the_same_404() {
+    let server = Server::start();
+    let (org, other) = (server.organization(), server.organization());
+    let foreign = other.get("/v1/keys").status(200)["data"][0]["id"].as_str().unwrap().to_owned();
+    let words = |id: &str| {
+        let mut error = org.get(&format!("/v1/keys/{id}")).refused(404, "not_found")["error"].clone();
+        error["request_id"] = Value::Null;
+        error
+    };
+    let told = words(&foreign);
+    for id in [
+        "x",
+        "key_",
+        "KEY_01",
+        "conv_00000000000000000000000000",
+        "key_zzzzzzzzzzzzzzzzzzzzzzzzzz",
+        "%00",
+        "%ff",
+    ] {
+        assert_eq!(words(id), told, "{id}");
+    }
+}
+
+#[test]
+fn a_store_that_is_away_refuses_writes_and_takes_them_again_without_a_restart() {
+    let server = Server::start();
+    let org = server.organization();
+    server.break_store();
+    let refused = post(&org, a_good_key().to_string()).refused(503, "unavailable");
+    assert!(refused.retry_after() >= Some(Duration::from_secs(1)));
+    server.mend_store();
+    crate::harness::eventually("the server recovers by itself", || {
+        (post(&org, a_good_key().to_string()).code() == 201).then_some(())
+    });
+    let kinds = org.get("/v1/keys").status(200)["data"].as_array().unwrap().len();
+    assert_eq!(kinds, 3, "primary, secondary and the one that was answered: nothing half done");
 }
