@@ -1,23 +1,17 @@
 //! The server as a whole: store, then writer, then actors, then HTTP; and back in the opposite order.
 
 mod homes;
+mod listen;
 mod places;
 mod stopping;
 
 use std::{
-    any::Any,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Extensions, ServerHandle},
-    middleware::from_fn,
-    rt::net::TcpStream,
-    web,
-};
+use actix_web::{dev::ServerHandle, web};
 use openclaw_actors::{
     answer::{Answerers, Model},
     conversation::directory::{ConversationOptions, Directory},
@@ -28,38 +22,25 @@ use openclaw_actors::{
     store::{Store, StoreError},
     writer::{Health, Writer},
 };
-use socket2::SockRef;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 pub use self::{homes::Homes, stopping::Stopping};
-use self::{places::Places, stopping::Announcer};
+use self::{
+    listen::{listen, listen_for_operators},
+    places::Places,
+    stopping::Announcer,
+};
 use crate::{
     config::{Config, Provider},
     data::{DataDirectory, DataError, DataLock},
-    http::{
-        self, auth,
-        middleware::{Connections, InFlight, observe},
-    },
+    http::middleware::InFlight,
     telemetry::{Exposition, HttpMetrics},
 };
 
-/// A head that is not complete by then is answered 408.
-const HEAD_WITHIN: Duration = Duration::from_secs(5);
-
-/// Longer than the 60 s for which the usual proxies keep a connection, so that they close it, not we.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// What the kernel holds for one reader. Left to itself it lets a stalled reader hold megabytes.
-const SEND_BUFFER: usize = 64 << 10;
-
-/// A reader that has taken nothing for that long is gone; it can resume.
-const STALLED_WITHIN: Duration = Duration::from_secs(30);
-
-/// Parts of a stop; together they stay below five seconds.
-const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
+/// Parts of a stop, none of which takes that long unless something hangs.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
-const WORKERS_WITHIN_SECONDS: u64 = 1;
 
 /// Workers start within milliseconds; without them what was cut off goes on here.
 const WORKERS_START_WITHIN: Duration = Duration::from_secs(1);
@@ -232,100 +213,6 @@ async fn sweep(idempotency: Idempotency) {
         if let Err(error) = idempotency.sweep().await {
             warn!(%error, "old requests were not forgotten");
         }
-    }
-}
-
-struct Listener {
-    address: SocketAddr,
-    handle: ServerHandle,
-}
-
-fn listen(
-    parts: &web::Data<Parts>,
-    in_flight: &InFlight,
-    metrics: &HttpMetrics,
-    exposition: &Exposition,
-    places: Places,
-) -> Result<Listener, StartError> {
-    let connections = Connections::new(places.served);
-    let (in_flight, metrics) = (web::Data::new(in_flight.clone()), web::Data::new(metrics.clone()));
-    let exposition = web::Data::new(exposition.clone());
-    let state = parts.clone();
-    let app = move || {
-        state.homes.join();
-        App::new()
-            .app_data(state.clone())
-            .app_data(in_flight.clone())
-            .app_data(metrics.clone())
-            .app_data(exposition.clone())
-            .wrap(from_fn(auth::admit))
-            .wrap(from_fn(observe))
-            .configure(http::routes)
-    };
-    let server = HttpServer::new(app)
-        .workers(places.workers)
-        .max_connections(places.per_worker())
-        .client_request_timeout(HEAD_WITHIN)
-        .keep_alive(KEEP_ALIVE)
-        // Off by default, and then a token waits up to 40 ms for the acknowledgement of the one before it.
-        .tcp_nodelay(true)
-        // A reader that left is noticed at once, not after 30 seconds.
-        .h1_allow_half_closed(false)
-        .on_connect(move |connection: &dyn Any, data: &mut Extensions| {
-            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-                tune(stream);
-            }
-            data.insert(connections.enter());
-        })
-        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
-        .disable_signals();
-    let asked = parts.config.server.listen;
-    let bound = server.bind(asked).map_err(refused(asked))?;
-    let addresses = bound.addrs();
-    Ok(launch(bound.run(), &addresses, asked))
-}
-
-fn listen_for_operators(
-    address: SocketAddr,
-    parts: &web::Data<Parts>,
-    exposition: &Exposition,
-) -> Result<Listener, StartError> {
-    let (parts, exposition) = (parts.clone(), web::Data::new(exposition.clone()));
-    let app = move || {
-        App::new()
-            .app_data(parts.clone())
-            .app_data(exposition.clone())
-            .wrap(from_fn(observe))
-            .configure(http::ops_routes)
-    };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .client_request_timeout(HEAD_WITHIN)
-        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
-        .disable_signals();
-    let bound = server.bind(address).map_err(refused(address))?;
-    let addresses = bound.addrs();
-    Ok(launch(bound.run(), &addresses, address))
-}
-
-/// A server future does nothing by itself, and its handle's commands wait for it.
-fn launch(server: actix_web::dev::Server, addresses: &[SocketAddr], asked: SocketAddr) -> Listener {
-    let handle = server.handle();
-    actix::spawn(server);
-    Listener { address: addresses.first().copied().unwrap_or(asked), handle }
-}
-
-fn refused(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::Listen { address, source }
-}
-
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    let tuned =
-        socket.set_send_buffer_size(SEND_BUFFER).and(socket.set_tcp_user_timeout(Some(STALLED_WITHIN)));
-    if let Err(error) = tuned {
-        // The peer may be gone already.
-        tracing::debug!(%error, "a connection was not tuned");
     }
 }
 
