@@ -148,6 +148,12 @@ impl<P> Caller<P> {
         Granter::Key(&self.principal)
     }
 
+    /// Whose idempotency keys its own are: those of different credentials never meet.
+    #[must_use]
+    pub fn credential(&self) -> String {
+        self.principal.key.to_string()
+    }
+
     /// Counts a stream of this caller until the permit is dropped.
     ///
     /// # Errors
@@ -194,6 +200,14 @@ impl<P: Permission + 'static> FromRequest for StreamCaller<P> {
 /// Whoever runs the server, by `server.admin_token`.
 #[derive(Debug)]
 pub struct Operator(());
+
+impl Operator {
+    /// Whose idempotency keys its own are. No key's id reads so.
+    #[must_use]
+    pub fn credential(&self) -> String {
+        "operator".to_owned()
+    }
+}
 
 impl FromRequest for Operator {
     type Error = ApiError;

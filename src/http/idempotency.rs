@@ -138,6 +138,11 @@ pub fn replayed(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
+/// The name stands for one method and path, and each of those has one kind of effect.
+pub(super) fn of_another_kind(effect: &Effect) -> ApiError {
+    ApiError::internal(format!("a repeated request did something else: {effect:?}"))
+}
+
 /// A hash of everything that decides whether two things that were sent are the same.
 #[must_use]
 pub fn fingerprint<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> String {

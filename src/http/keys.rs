@@ -2,10 +2,15 @@
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
-use actix_web::{HttpResponse, HttpResponseBuilder, http::header, web::Data};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web::Data,
+};
 use openclaw_actors::{
     clock::Timestamp,
-    ids::KeyId,
+    idempotency::{Effect, Stamp},
+    ids::{KeyId, OrgId},
     keys::{Denied, IssuedKey, Key, KeyError, KeyKind, KeyPatch, NewKey, Origin, RateLimit, Scope, ScopeSet},
     patch::{Change, InvalidField},
 };
@@ -14,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{
     auth::{AnySecretKey, Caller, ReadKeys, WriteKeys},
     error::ApiError,
+    idempotency::{Once, Repeatable, of_another_kind, replayed},
     json::{Json, OptionalJson},
     page::{List, NoFilters, Order, Page},
     query::PathId,
@@ -48,15 +54,21 @@ pub async fn list(
 /// See [`KeyError`].
 pub async fn create(
     caller: Caller<WriteKeys>,
+    repeatable: Repeatable,
     body: Json<NewKeyBody>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    let new = body.value.read()?;
-    let issued = parts.keys.create(caller.granter(), caller.org, new, |_| None).await?;
-    let location = format!("/v1/keys/{}", issued.key.id);
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((header::LOCATION, location));
-    Ok(show_once(answer, &issued, &parts))
+    let Json { value, raw } = body;
+    let new = value.read()?;
+    let (scope, org, shared) = (caller.credential(), caller.org, parts.clone());
+    let act = move |stamp: Option<Stamp>| async move {
+        let row = |key: &Key| stamp.map(|stamp| stamp.row(&Effect::Key { key: key.id }));
+        let issued = shared.keys.create(caller.granter(), org, new, row).await?;
+        let effect = Effect::Key { key: issued.key.id };
+        Ok((issued, effect))
+    };
+    let once = repeatable.once(&parts, scope, &raw, act).await?;
+    issued(once, StatusCode::CREATED, org, &parts).await
 }
 
 /// `GET /v1/keys/{id}`
@@ -107,16 +119,24 @@ pub async fn revoke(
 pub async fn rotate(
     caller: Caller<AnySecretKey>,
     id: PathId<KeyId>,
+    repeatable: Repeatable,
     body: OptionalJson<RotateBody>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
+    let key = *id;
     // Any secret key may rotate itself.
-    if caller.principal.key != *id {
+    if caller.principal.key != key {
         caller.require(Scope::KeysWrite)?;
     }
     let grace = body.value.grace()?;
-    let issued = parts.keys.rotate(caller.granter(), caller.org, *id, grace, None).await?;
-    Ok(show_once(HttpResponse::Ok(), &issued, &parts))
+    let (scope, org, shared) = (caller.credential(), caller.org, parts.clone());
+    let act = move |stamp: Option<Stamp>| async move {
+        let effect = Effect::Key { key };
+        let row = stamp.map(|stamp| stamp.row(&effect));
+        Ok((shared.keys.rotate(caller.granter(), org, key, grace, row).await?, effect))
+    };
+    let once = repeatable.once(&parts, scope, &body.raw, act).await?;
+    issued(once, StatusCode::OK, org, &parts).await
 }
 
 /// `DELETE /v1/keys/{id}/previous`
@@ -132,10 +152,29 @@ pub async fn end_previous(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The answer that shows a secret, which no cache on the way may keep.
-fn show_once(mut answer: HttpResponseBuilder, issued: &IssuedKey, parts: &Parts) -> HttpResponse {
-    let body = IssuedKeyView { key: shower(parts)(&issued.key), secret: Some(issued.secret.expose()) };
-    answer.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+/// The answer to what made a secret: shown once, to the first of a name, and kept by no cache on the way.
+async fn issued(
+    once: Once<IssuedKey>,
+    status: StatusCode,
+    org: OrgId,
+    parts: &Parts,
+) -> Result<HttpResponse, ApiError> {
+    let answer = |key: &Key, secret: Option<&str>| {
+        let mut answer = HttpResponse::build(status);
+        if status == StatusCode::CREATED {
+            answer.insert_header((header::LOCATION, format!("/v1/keys/{}", key.id)));
+        }
+        let body = IssuedKeyView { key: shower(parts)(key), secret };
+        answer.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+    };
+    match once {
+        Once::First(IssuedKey { key, secret }) => Ok(answer(&key, Some(secret.expose()))),
+        Once::Repeat(Effect::Key { key }) => {
+            let key = parts.keys.get(org, key).await?;
+            Ok(replayed(answer(&key, None)))
+        }
+        Once::Repeat(other) => Err(of_another_kind(&other)),
+    }
 }
 
 fn shower(parts: &Parts) -> impl Fn(&Key) -> KeyView + use<> {

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, http::header, web::Data};
 use openclaw_actors::{
+    idempotency::{Effect, Stamp},
     ids::OrgId,
     keys::NewOrganization,
     organization::{Organization, OrganizationError, OrganizationPatch},
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::{
     auth::{Caller, Operator, ReadOrganization, WriteOrganization},
     error::ApiError,
+    idempotency::{Once, Repeatable, of_another_kind, replayed},
     json::Json,
     query::PathId,
 };
@@ -21,15 +23,44 @@ use crate::server::Parts;
 /// # Errors
 /// A field cannot be so, or the store is away.
 pub async fn create(
-    _: Operator,
+    operator: Operator,
+    repeatable: Repeatable,
     body: Json<OrganizationPatch>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    let made = parts.keys.create_organization(body.value, |_| None).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/v1/organizations/{}", made.organization.id)))
+    let Json { value, raw } = body;
+    let shared = parts.clone();
+    let act = move |stamp: Option<Stamp>| async move {
+        let row = |made: &NewOrganization| stamp.map(|stamp| stamp.row(&effect(made)));
+        let made = shared.keys.create_organization(value, row).await?;
+        let effect = effect(&made);
+        Ok((made, effect))
+    };
+    match repeatable.once(&parts, operator.credential(), &raw, act).await? {
+        Once::First(made) => Ok(made_answer(&NewOrganizationView::of(&made))),
+        Once::Repeat(Effect::Organization { organization, .. }) => {
+            let organization = parts.organizations.get(organization).await?;
+            let view =
+                NewOrganizationView { organization: &organization, primary_key: None, secondary_key: None };
+            Ok(replayed(made_answer(&view)))
+        }
+        Once::Repeat(other) => Err(of_another_kind(&other)),
+    }
+}
+
+fn effect(made: &NewOrganization) -> Effect {
+    Effect::Organization {
+        organization: made.organization.id,
+        primary: made.primary.key.id,
+        secondary: made.secondary.key.id,
+    }
+}
+
+fn made_answer(view: &NewOrganizationView<'_>) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/v1/organizations/{}", view.organization.id)))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(NewOrganizationView::of(&made)))
+        .json(view)
 }
 
 /// `DELETE /v1/organizations/{id}`

@@ -539,3 +539,40 @@ fn an_operator_makes_and_erases_organizations_and_nobody_else_does() {
     let server = Server::start();
     server.client_with("").post("/v1/organizations", json!({"name": "Mine"})).refused(401, "invalid_key");
 }
+
+#[test]
+fn a_repeat_makes_nothing_twice_and_repeats_no_secret() {
+    let server = Server::with(&[("server.admin_token", ADMIN_TOKEN)]);
+    let operator = server.client_with(ADMIN_TOKEN);
+    let twice = |client: &Client, path: &str, body: Value| {
+        let send = || {
+            client.request("POST", path).header("Idempotency-Key", "once-and-only-once").json(&body).send()
+        };
+        let (first, again) = (send(), send());
+        assert_eq!((first.code(), first.header("idempotent-replayed")), (again.code(), None));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!(first.header("location"), again.header("location"));
+        let other = client.request("POST", path).header("Idempotency-Key", "once-and-only-once");
+        other.json(&json!({"name": "another"})).send().refused(422, "idempotency_key_reused");
+        (first, again)
+    };
+
+    let (made, again) = twice(&operator, "/v1/organizations", json!({"name": "Acme"}));
+    assert_eq!(made["organization"], again["organization"]);
+    assert_eq!((&again["primary_key"], &again["secondary_key"]), (&Value::Null, &Value::Null));
+    let org = server.client_with(&text(&made["primary_key"]));
+
+    let (made, again) = twice(&org, "/v1/keys", json!({"scopes": ["organization:read"]}));
+    assert_eq!((&made["key"]["id"], &again["secret"]), (&again["key"]["id"], &Value::Null));
+    assert_eq!(org.get("/v1/keys").status(200)["data"].as_array().unwrap().len(), 3);
+    ask(&server, &text(&made["secret"])).status(200);
+
+    let path = format!("/v1/keys/{}/rotate", text(&made["key"]["id"]));
+    let rotate = |grace: u64| {
+        let request = org.request("POST", &path).header("Idempotency-Key", "rotate-once");
+        request.json(&json!({"grace_seconds": grace})).send()
+    };
+    let (first, again) = (rotate(0).status(200), rotate(0).status(200));
+    assert_eq!((&first["key"]["masked"], &again["secret"]), (&again["key"]["masked"], &Value::Null));
+    ask(&server, &text(&first["secret"])).status(200);
+}

@@ -1,10 +1,10 @@
 //! The rate limit: what counts, what is said of it, and what a restart does to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Organization, Reply, Server, is_long, is_postgres};
+use crate::harness::{Client, Organization, Reply, Server, eventually, is_long, is_postgres};
 
 /// A server whose keys have that many requests a minute: few enough that the slowest machine uses them up in less.
 fn server_with(requests: u32) -> Server {
@@ -218,4 +218,42 @@ fn a_clean_restart_keeps_the_log_and_a_crash_forgives_at_most_one_window() {
     server.crash();
     // What the last clean stop saved still counts.
     ask(&org).status(429);
+}
+
+#[test]
+fn opening_a_stream_has_a_bucket_of_its_own() {
+    let server = Server::with(&[("limits.requests_per_minute", "3"), ("limits.streams_per_key", "2")]);
+    let org = server.organization();
+    let started = org.post("/v1/conversations", json!({})).status(201);
+    let path = format!("/v1/conversations/{}/stream", started["conversation"]["id"].as_str().unwrap());
+    let first = org.stream(&path);
+    assert_eq!(first.header("ratelimit-policy"), Some("\"streams\";q=120;w=60"));
+    assert_eq!(first.header("x-ratelimit-remaining"), Some("119"));
+    let second = org.stream(&path);
+    let refused = org.get(&path).refused(429, "too_many_streams");
+    assert_eq!(remaining(&refused), 118);
+    assert!(refused.retry_after().is_some());
+    drop((first, second));
+    // A reader that left makes room at once.
+    eventually("a place is free", || {
+        (org.request("GET", &path).try_stream().unwrap().status() == 200).then_some(())
+    });
+    assert_eq!(remaining(&ask(&org).status(200)), 1);
+}
+
+#[test]
+fn a_stream_of_a_revoked_key_ends_within_five_seconds() {
+    let server = Server::start();
+    let org = server.organization();
+    let made = org.post("/v1/keys", json!({"scopes": ["conversations:read"]})).status(201);
+    let reader = server.client_with(made["secret"].as_str().unwrap());
+    let started = org.post("/v1/conversations", json!({})).status(201);
+    let path = format!("/v1/conversations/{}/stream", started["conversation"]["id"].as_str().unwrap());
+    let (reading, staying) = (reader.stream(&path), org.stream(&path));
+    let revoked = server.run(&["keys", "revoke", made["key"]["id"].as_str().unwrap()]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    let since = Instant::now();
+    drop(reading.last());
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert_eq!(staying.ending(), None);
 }

@@ -25,7 +25,7 @@ use crate::{
     http::{
         auth::{AnySecretKey, Caller, DeleteConversations, WriteConversations},
         error::ApiError,
-        idempotency::{Once, Repeatable, replayed},
+        idempotency::{Once, Repeatable, of_another_kind, replayed},
         json::{Json, OptionalJson},
         query::PathId,
     },
@@ -206,7 +206,7 @@ where
             let conversation = read::conversation(&parts.store, key).await?;
             conversation.map(|present| replayed(shown(&present))).ok_or_else(ApiError::not_found)
         }
-        Once::Repeat(other) => Err(repeats::of_another_kind(&other)),
+        Once::Repeat(other) => Err(of_another_kind(&other)),
     }
 }
 

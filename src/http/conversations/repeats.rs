@@ -10,13 +10,13 @@ use openclaw_actors::{
 };
 
 use crate::{
-    http::{auth::Caller, error::ApiError},
+    http::{auth::Caller, error::ApiError, idempotency::of_another_kind},
     server::Parts,
 };
 
 /// Names of different credentials never meet.
 pub(super) fn scope<P>(caller: &Caller<P>) -> String {
-    caller.principal.key.to_string()
+    caller.credential()
 }
 
 /// A stored message or retry, as it was accepted.
@@ -51,9 +51,4 @@ pub(super) async fn accepted(
     let after = if begins { 0 } else { first_event.unwrap_or(conversation.sequence) - 1 };
     let accepted = Accepted { conversation, message, turn, after, repeated: true, feed: None };
     Ok((key, accepted))
-}
-
-/// The name stands for one method and path, and each of those has one kind of effect.
-pub(super) fn of_another_kind(effect: &Effect) -> ApiError {
-    ApiError::internal(format!("a repeated request did something else: {effect:?}"))
 }

@@ -24,7 +24,7 @@ use crate::{
         auth::{Caller, ReadConversations, WriteConversations},
         cursor,
         error::ApiError,
-        idempotency::{Once, Repeatable, replayed},
+        idempotency::{Once, Repeatable, of_another_kind, replayed},
         json::OptionalJson,
         open_streams::ActiveStream,
         query::PathId,
@@ -108,7 +108,7 @@ async fn stopped(
             turn.map(|turn| (Some(turn), true)).ok_or_else(ApiError::not_found)
         }
         Once::Repeat(Effect::Stopped { turn: None, .. }) => Ok((None, true)),
-        Once::Repeat(other) => Err(repeats::of_another_kind(&other)),
+        Once::Repeat(other) => Err(of_another_kind(&other)),
     }
 }
 
