@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use frostem::{Algorithm, Stemmer};
@@ -20,6 +21,8 @@ pub type Gram = u64;
 /// A word of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
+    /// Where it stands.
+    pub bytes: Range<usize>,
     /// As written, in lower case.
     pub written: String,
     /// Whether it says little about what a text is about.
@@ -60,7 +63,7 @@ impl Analyser {
 
     /// The words of `text`.
     pub fn words(&self, text: &str) -> Vec<Word> {
-        words(text).map(|written| Word { is_stop: self.is_stop(&written), written }).collect()
+        words(text).map(|(bytes, written)| Word { bytes, is_stop: self.is_stop(&written), written }).collect()
     }
 
     /// Whether a word, in lower case, says little about what a text is about.
@@ -77,12 +80,22 @@ impl Analyser {
 }
 
 /// The words of `text` in lower case: letters and digits, with the apostrophes between them.
-fn words(text: &str) -> impl Iterator<Item = String> {
+fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
     let belongs = |c: char| c.is_alphanumeric() || is_combining_mark(c) || is_apostrophe(c);
-    text.split(move |c| !belongs(c))
-        .map(|word| word.trim_matches(is_apostrophe))
-        .filter(|word| !word.is_empty())
-        .map(|word| without_endings(&word.to_lowercase().replace('’', "'")))
+    let mut rest = 0;
+    std::iter::from_fn(move || {
+        let start = rest + text[rest..].find(belongs)?;
+        let end = text[start..].find(|c| !belongs(c)).map_or(text.len(), |length| start + length);
+        rest = end;
+        Some(start..end)
+    })
+    .filter_map(|bytes| {
+        let word = text[bytes.clone()].trim_start_matches(is_apostrophe);
+        let start = bytes.end - word.len();
+        let word = word.trim_end_matches(is_apostrophe);
+        let written = without_endings(&word.to_lowercase().replace('’', "'"));
+        (!word.is_empty()).then_some((start..start + word.len(), written))
+    })
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -133,7 +146,14 @@ mod tests {
     use super::*;
 
     fn written(text: &str) -> Vec<String> {
-        words(text).collect()
+        words(text).map(|(_, written)| written).collect()
+    }
+
+    #[test]
+    fn a_word_knows_its_place() {
+        let text = "«L’été»'s ’tis' ''";
+        let places: Vec<_> = words(text).map(|(bytes, _)| &text[bytes]).collect();
+        assert_eq!(places, ["L’été", "s", "tis"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod bag;
 mod confidence;
 mod field;
+mod highlight;
 mod prepared;
 mod query;
 mod search;

@@ -79,7 +79,7 @@ struct Terms {
 impl Terms {
     fn of(analyser: &Analyser, text: &str) -> Self {
         let mut terms = Self::default();
-        for Word { written, is_stop } in analyser.words(text) {
+        for Word { written, is_stop, .. } in analyser.words(text) {
             terms.stems.push(analyser.stem(&written));
             let folded = fold(&written);
             // Pieces of stop words are everywhere and mean nothing.

@@ -99,6 +99,19 @@ fn what_nothing_is_about_finds_nothing() {
 }
 
 #[test]
+fn the_words_asked_for_are_pointed_out_in_the_passage() {
+    let mut index = Index::default();
+    put(&mut index, entry(1, "Été", "en", "Naïve cafés sell parcels: a parcel."));
+    let query = Query { turns: vec!["a café parcel".into()], limit: 1, ..Query::default() };
+    let hit = &index.search(&query)[0];
+    let shown = hit
+        .highlights(&query)
+        .into_iter()
+        .map(|chars| hit.passage_text().chars().skip(chars.start).take(chars.len()).collect::<String>());
+    assert_eq!(shown.collect::<Vec<_>>(), ["cafés", "parcels", "parcel"]);
+}
+
+#[test]
 fn filters_leave_out_the_others() {
     let query =
         Query { turns: vec!["code".into()], topic: Some("even".into()), limit: 9, ..Query::default() };
