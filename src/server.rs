@@ -17,6 +17,7 @@ use openclaw_actors::{
     conversation::directory::{ConversationOptions, Directory},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
+    knowledge::Knowledge,
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
     store::{Store, StoreError},
@@ -89,6 +90,8 @@ pub struct Parts {
     pub writer: Writer,
     /// Who may call.
     pub keys: KeyRing,
+    /// What answers are made of.
+    pub knowledge: Knowledge,
     /// What organizations have chosen.
     pub organizations: Organizations,
     /// How often each key may call.
@@ -139,10 +142,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let home_of = homes.clone();
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
-    let directory = directory(&config, &store, &writer);
+    let knowledge = Knowledge::start(store.clone(), writer.clone());
+    let directory = directory(&config, &store, &writer, &knowledge);
     let parts = web::Data::new(Parts {
         directory,
         idempotency: Idempotency::new(store.clone(), writer.clone()),
+        knowledge,
         organizations: Organizations::new(&store, &writer),
         open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
         config,
@@ -173,13 +178,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
 }
 
-fn directory(config: &Config, store: &Store, writer: &Writer) -> Directory {
+fn directory(config: &Config, store: &Store, writer: &Writer, knowledge: &Knowledge) -> Directory {
     let synthetic = || Model::Synthetic(config.model.synthetic.answers.clone());
     let mut models = Vec::new();
     for provider in &config.model.providers {
         match provider {
             Provider::Synthetic => models.push(synthetic()),
-            Provider::Builtin => {}
+            Provider::Builtin => models.push(Model::Builtin(knowledge.clone())),
         }
     }
     // A message that may say how it is answered must be able to name the model that listens to it.

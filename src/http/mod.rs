@@ -10,6 +10,7 @@ pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod keys;
+pub mod knowledge;
 pub mod middleware;
 mod models;
 mod open_streams;
@@ -25,7 +26,7 @@ use actix_web::web;
 
 use self::{
     error::ApiError,
-    route::{delete, get, on, patch, post, stream},
+    route::{delete, get, on, patch, post, put, stream},
 };
 
 /// Every route of the server.
@@ -43,6 +44,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/keys/{id}/previous", [delete(keys::end_previous)]))
         .service(on("/v1/models", [get(models::list)]))
         .configure(conversation_routes)
+        .configure(knowledge_routes)
         .default_service(web::to(unknown));
 }
 
@@ -65,6 +67,22 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
         .service(on(&below("/turns/{turn}/retry"), [post(turns::retry)]))
         .service(on(&below("/turns/{turn}/stream"), [stream(streams::turn)]))
         .service(on(&below("/stream"), [stream(streams::conversation)]));
+}
+
+fn knowledge_routes(app: &mut web::ServiceConfig) {
+    use knowledge as k;
+    let sized = |resource: actix_web::Resource| resource.app_data(k::BODY_LIMIT);
+    app.service(sized(on("/v1/knowledge", [get(k::list), post(k::create)])))
+        .service(on("/v1/knowledge/search", [get(k::search)]))
+        .service(on("/v1/knowledge/status", [get(k::status)]))
+        .service(sized(on(
+            "/v1/knowledge/external/{external_id}",
+            [get(k::get_external), put(k::put_external), delete(k::delete_external)],
+        )))
+        .service(sized(on(
+            "/v1/knowledge/{id}",
+            [get(k::get), put(k::replace), patch(k::change), delete(k::delete)],
+        )));
 }
 
 /// The routes of `server.ops_listen`.

@@ -71,6 +71,11 @@ impl Analyser {
         self.stop_words.contains(word)
     }
 
+    /// How many words of `text` say little in this language.
+    pub fn stop_words_in(&self, text: &str) -> usize {
+        words(text).filter(|(_, written)| self.is_stop(written)).count()
+    }
+
     /// What the forms of a word have in common.
     pub fn stem(&self, word: &str) -> Stem {
         let mut hasher = DefaultHasher::new();

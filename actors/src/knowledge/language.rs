@@ -1,6 +1,10 @@
 //! The languages we can analyse, and telling them apart.
 
+use std::cmp::Reverse;
+
 use whatlang::{Detector, Lang};
+
+use super::analysis::Analyser;
 
 /// A language with a stemmer, stop words and texts of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,8 +19,11 @@ pub enum Language {
     German,
 }
 
-/// How sure detection must be of a text to outweigh the default. A confident mistake puts an article beyond
-/// the reach of its own language; a short or mixed text is better left to the default.
+/// By how many small words a language must lead the others.
+const CLEAR_LEAD: usize = 2;
+
+/// How sure the letters must be where the small words are not. A confident mistake puts an article beyond the reach
+/// of its own language; a short or mixed text is better left to the default.
 const SURE_ENOUGH: f64 = 0.5;
 
 /// How much of an article is looked at.
@@ -45,8 +52,21 @@ impl Language {
         Self::ALL.into_iter().find(|language| primary.eq_ignore_ascii_case(language.code()))
     }
 
-    /// The language `text` is written in, as far as can be told.
+    /// The language `text` is written in, as far as can be told: by its small words, which tell even of a short
+    /// text, or else by its letters.
     pub fn detect(text: &str) -> Option<Self> {
+        let mut votes = Self::ALL.map(|language| (Analyser::of(language).stop_words_in(text), language));
+        votes.sort_unstable_by_key(|(words, _)| Reverse(*words));
+        let [(most, by_words), (next, _), ..] = votes;
+        if most >= next + CLEAR_LEAD {
+            return Some(by_words);
+        }
+        let (by_letters, confidence) = Self::by_letters(text)?;
+        let is_sure = confidence >= SURE_ENOUGH || (by_letters == by_words && most > next);
+        is_sure.then_some(by_letters)
+    }
+
+    fn by_letters(text: &str) -> Option<(Self, f64)> {
         let known = vec![Lang::Nld, Lang::Eng, Lang::Fra, Lang::Deu];
         let found = Detector::with_allowlist(known).detect(text)?;
         let language = match found.lang() {
@@ -56,7 +76,7 @@ impl Language {
             Lang::Deu => Self::German,
             _ => return None,
         };
-        (found.confidence() >= SURE_ENOUGH).then_some(language)
+        Some((language, found.confidence()))
     }
 
     /// The language an article is analysed in.
@@ -77,6 +97,7 @@ mod tests {
             ("Waar blijft mijn pakket en hoe kan ik het volgen?", Language::Dutch),
             ("Where is my parcel and how can I follow it on its way?", Language::English),
             ("Où est mon colis et comment puis-je le suivre en ligne ?", Language::French),
+            ("Volg je pakket met de code in de mail.", Language::Dutch),
             ("Wo ist mein Paket und wie kann ich die Sendung verfolgen?", Language::German),
         ] {
             assert_eq!(Language::detect(text), Some(language), "{text}");

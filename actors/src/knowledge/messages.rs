@@ -72,7 +72,10 @@ pub enum Precondition {
 
 impl Precondition {
     /// Checks it against the version stored, if any.
-    pub(super) fn check(&self, stored: Option<i64>) -> Result<(), KnowledgeError> {
+    ///
+    /// # Errors
+    /// It does not hold.
+    pub fn check(&self, stored: Option<i64>) -> Result<(), KnowledgeError> {
         let holds = match (self, stored) {
             (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
             (Self::Version(versions), Some(stored)) => versions.contains(&stored),

@@ -1,0 +1,398 @@
+//! Articles: written, read, searched. A write is answered once it is searchable.
+
+mod body;
+mod condition;
+mod view;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{self, Data},
+};
+use openclaw_actors::{
+    clock::Timestamp,
+    ids::{ArticleId, OrgId},
+    knowledge::{
+        ListArticles,
+        article::{Draft, Fields, StoredArticle},
+        index::Query as Search,
+        language::Language,
+        markup::{MAX_DEPTH, MarkupError},
+        messages::{
+            ArticleName, Change, DeleteArticle, KnowledgeError, Precondition, Put, PutArticle, PutTarget,
+        },
+    },
+};
+use serde::Deserialize;
+
+pub use self::{
+    body::{ArticleBody, ArticlePatch},
+    view::{ArticleView, SearchView, StatusView},
+};
+use super::{
+    auth::{Caller, ReadKnowledge, WriteKnowledge},
+    body::BodyLimit,
+    error::ApiError,
+    json::Json,
+    page::{Filters, List, Order, Page},
+    query::{PathId, Query},
+};
+use crate::server::Parts;
+
+/// The largest body of an article.
+pub const BODY_LIMIT: BodyLimit = BodyLimit(4 << 20);
+
+/// The longest external id, in characters.
+const LONGEST_EXTERNAL_ID: usize = 255;
+
+/// How often a PATCH without `If-Match` is made anew on what another write left.
+const PATCH_TRIES: usize = 5;
+
+/// What a search is limited to unless it says so.
+const FOUND: u32 = 10;
+const MOST_FOUND: u32 = 100;
+
+/// `?wait=indexed`, which every write does anyway.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wait {
+    #[allow(dead_code, reason = "it is only checked: a write is answered once it is searchable")]
+    wait: Option<WaitFor>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WaitFor {
+    Indexed,
+}
+
+/// `POST /v1/knowledge`
+///
+/// # Errors
+/// See [`KnowledgeError`].
+pub async fn create(
+    caller: Caller<WriteKnowledge>,
+    _: Query<Wait>,
+    body: Json<ArticleBody>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let (fields, content) = body.value.read()?;
+    let target = PutTarget::New(ArticleId::generate());
+    put(&parts, caller.org, target, fields, content, Precondition::None).await
+}
+
+/// `GET /v1/knowledge`
+///
+/// # Errors
+/// A filter or the cursor is of no use, or the store is away.
+pub async fn list(
+    caller: Caller<ReadKnowledge>,
+    list: List<ArticleFilters>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let with_content = list.filters.include.is_some();
+    let articles = match list.filters.index_state {
+        None | Some(IndexState::Indexed) => {
+            let wanted = list.filters.read(list.page.after()?, list.page.order, list.page.rows());
+            parts.knowledge.list(caller.org, &wanted).await?
+        }
+        // A write is answered once it is indexed, so there are none.
+        Some(IndexState::Pending | IndexState::Failed) => Vec::new(),
+    };
+    let page = Page::new(articles, &list.page, |stored| stored.article.id);
+    let ids = page.data.iter().map(|stored| stored.article.id);
+    let mut indexed = parts.knowledge.indexed(caller.org, ids).await?.into_iter();
+    let show = |stored: StoredArticle| {
+        let content = with_content.then_some(stored.content);
+        ArticleView::of(&stored.article, content, indexed.next().flatten())
+    };
+    Ok(HttpResponse::Ok().json(page.map(show)))
+}
+
+/// `GET /v1/knowledge/{id}`
+///
+/// # Errors
+/// There is no such article, or the store is away.
+pub async fn get(
+    caller: Caller<ReadKnowledge>,
+    id: PathId<ArticleId>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    show(&parts, caller.org, &ArticleName::Id(*id)).await
+}
+
+/// `PUT /v1/knowledge/{id}`
+///
+/// # Errors
+/// See [`KnowledgeError`].
+pub async fn replace(
+    caller: Caller<WriteKnowledge>,
+    id: PathId<ArticleId>,
+    _: Query<Wait>,
+    request: HttpRequest,
+    body: Json<ArticleBody>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let only_if = condition::of(request.headers())?;
+    let (fields, content) = body.value.read()?;
+    put(&parts, caller.org, PutTarget::Stored(*id), fields, content, only_if).await
+}
+
+/// `PATCH /v1/knowledge/{id}`
+///
+/// # Errors
+/// See [`KnowledgeError`].
+pub async fn change(
+    caller: Caller<WriteKnowledge>,
+    id: PathId<ArticleId>,
+    _: Query<Wait>,
+    request: HttpRequest,
+    body: Json<ArticlePatch>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let asked = condition::of(request.headers())?;
+    let patch = body.value.read()?;
+    for _ in 0..PATCH_TRIES {
+        let stored = parts.knowledge.find(caller.org, &ArticleName::Id(*id)).await?;
+        asked.check(Some(stored.article.version))?;
+        // What the patch does not name is what was read just now, so it must still be so when written.
+        let unchanged = Precondition::Version(vec![stored.article.version]);
+        let (fields, content) = patch.clone().apply(stored)?;
+        match put(&parts, caller.org, PutTarget::Stored(*id), fields, content, unchanged).await {
+            Err(error) if error.code() == "version_conflict" => {}
+            answered => return answered,
+        }
+    }
+    Err(ApiError::version_conflict())
+}
+
+/// `DELETE /v1/knowledge/{id}`
+///
+/// # Errors
+/// See [`KnowledgeError`].
+pub async fn delete(
+    caller: Caller<WriteKnowledge>,
+    id: PathId<ArticleId>,
+    _: Query<Wait>,
+    request: HttpRequest,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    remove(&parts, caller.org, ArticleName::Id(*id), &request).await
+}
+
+/// `PUT /v1/knowledge/external/{external_id}`
+///
+/// # Errors
+/// See [`KnowledgeError`]; 400 if the body names another external id.
+pub async fn put_external(
+    caller: Caller<WriteKnowledge>,
+    external_id: PathId<String>,
+    _: Query<Wait>,
+    request: HttpRequest,
+    body: Json<ArticleBody>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let only_if = condition::of(request.headers())?;
+    let (mut fields, content) = body.value.read()?;
+    let external_id = body::external_id(external_id.0)?;
+    if fields.external_id.as_ref().is_some_and(|named| *named != external_id) {
+        return Err(ApiError::invalid_field("external_id", "it must be that of the path, or be left out"));
+    }
+    fields.external_id = Some(external_id);
+    let target = PutTarget::External(ArticleId::generate());
+    put(&parts, caller.org, target, fields, content, only_if).await
+}
+
+/// `GET /v1/knowledge/external/{external_id}`
+///
+/// # Errors
+/// There is no such article, or the store is away.
+pub async fn get_external(
+    caller: Caller<ReadKnowledge>,
+    external_id: PathId<String>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    show(&parts, caller.org, &ArticleName::External(external_id.0)).await
+}
+
+/// `DELETE /v1/knowledge/external/{external_id}`
+///
+/// # Errors
+/// See [`KnowledgeError`].
+pub async fn delete_external(
+    caller: Caller<WriteKnowledge>,
+    external_id: PathId<String>,
+    _: Query<Wait>,
+    request: HttpRequest,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    remove(&parts, caller.org, ArticleName::External(external_id.0), &request).await
+}
+
+/// `GET /v1/knowledge/search`
+///
+/// # Errors
+/// A parameter is of no use, or the store is away.
+pub async fn search(
+    caller: Caller<ReadKnowledge>,
+    asked: Query<SearchParameters>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let query = asked.0.read()?;
+    let hits = parts.knowledge.search(caller.org, &query).await?;
+    let ids = hits.iter().map(|hit| hit.entry.article.id);
+    let indexed = parts.knowledge.indexed(caller.org, ids).await?;
+    Ok(HttpResponse::Ok().json(SearchView::of(&hits, indexed, &query)))
+}
+
+/// `GET /v1/knowledge/status`
+///
+/// # Errors
+/// The store is away.
+pub async fn status(caller: Caller<ReadKnowledge>, parts: Data<Parts>) -> Result<HttpResponse, ApiError> {
+    let status = parts.knowledge.status(caller.org).await?;
+    Ok(HttpResponse::Ok().json(StatusView::of(status)))
+}
+
+async fn show(parts: &Parts, org: OrgId, name: &ArticleName) -> Result<HttpResponse, ApiError> {
+    let StoredArticle { article, content } = parts.knowledge.find(org, name).await?;
+    let indexed = parts.knowledge.indexed(org, [article.id]).await?.pop().flatten();
+    let view = ArticleView::of(&article, Some(content), indexed);
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, condition::etag(article.version))).json(view))
+}
+
+async fn put(
+    parts: &Parts,
+    org: OrgId,
+    target: PutTarget,
+    fields: Fields,
+    content: String,
+    only_if: Precondition,
+) -> Result<HttpResponse, ApiError> {
+    let shown = content.clone();
+    // Reading four megabytes of markup takes its time, which is not the other requests'.
+    let draft = web::block(move || Draft::read(fields, content)).await.map_err(ApiError::internal)??;
+    let message = PutArticle { org, target, draft, only_if, now: Timestamp::now() };
+    let Put { article, change, indexed } = parts.knowledge.put(message).await?;
+    let status = match change {
+        Change::Created => StatusCode::CREATED,
+        Change::Updated | Change::Unchanged => StatusCode::OK,
+    };
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::ETAG, condition::etag(article.version)));
+    if change == Change::Created {
+        answer.insert_header((header::LOCATION, format!("/v1/knowledge/{}", article.id)));
+    }
+    Ok(answer.json(ArticleView::of(&article, Some(shown), Some(indexed))))
+}
+
+async fn remove(
+    parts: &Parts,
+    org: OrgId,
+    name: ArticleName,
+    request: &HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let only_if = condition::of(request.headers())?;
+    parts.knowledge.delete(DeleteArticle { org, name, only_if }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The filters of `GET /v1/knowledge`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArticleFilters {
+    topic: Option<String>,
+    language: Option<String>,
+    index_state: Option<IndexState>,
+    source: Option<String>,
+    updated_after: Option<Timestamp>,
+    q: Option<String>,
+    include: Option<Include>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum IndexState {
+    Pending,
+    Indexed,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    Content,
+}
+
+impl Filters for ArticleFilters {}
+
+impl ArticleFilters {
+    fn read(&self, after: Option<ArticleId>, order: Order, limit: i64) -> ListArticles {
+        ListArticles {
+            topic: self.topic.clone().unwrap_or_default(),
+            language: self.language.clone().unwrap_or_default(),
+            source: self.source.clone().unwrap_or_default(),
+            updated_after: self.updated_after,
+            containing: self.q.clone().unwrap_or_default(),
+            after,
+            ascending: order == Order::Asc,
+            with_content: self.include.is_some(),
+            limit,
+        }
+    }
+}
+
+/// The parameters of `GET /v1/knowledge/search`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchParameters {
+    q: String,
+    limit: Option<u32>,
+    topic: Option<String>,
+    language: Option<String>,
+}
+
+impl SearchParameters {
+    fn read(self) -> Result<Search, ApiError> {
+        let limit = self.limit.unwrap_or(FOUND);
+        if !(1..=MOST_FOUND).contains(&limit) {
+            return Err(ApiError::invalid_field("limit", format!("it must be from 1 to {MOST_FOUND}")));
+        }
+        if self.q.trim().is_empty() {
+            return Err(ApiError::invalid_field("q", "it must say what to search for"));
+        }
+        Ok(Search {
+            turns: vec![self.q],
+            language: self.language.as_deref().and_then(Language::parse),
+            topic: self.topic,
+            article_language: self.language.map(|tag| tag.to_ascii_lowercase()),
+            limit: limit as usize,
+        })
+    }
+}
+
+impl From<KnowledgeError> for ApiError {
+    fn from(error: KnowledgeError) -> Self {
+        match error {
+            KnowledgeError::NotFound => Self::not_found(),
+            KnowledgeError::VersionConflict => Self::version_conflict(),
+            KnowledgeError::ExternalIdTaken => {
+                Self::conflict("external_id_taken", "another article has this external id")
+                    .param("external_id")
+            }
+            KnowledgeError::Overloaded => Self::overloaded(),
+            KnowledgeError::Write(error) => error.into(),
+            KnowledgeError::Store(error) => error.into(),
+            KnowledgeError::Restarting => Self::unavailable().caused_by(error),
+        }
+    }
+}
+
+impl From<MarkupError> for ApiError {
+    fn from(error: MarkupError) -> Self {
+        match error {
+            MarkupError::Nul => Self::invalid_field("content", "text must not hold the character NUL"),
+            MarkupError::TooDeep => Self::too_deep(MAX_DEPTH).param("content"),
+        }
+    }
+}
