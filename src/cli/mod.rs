@@ -1,6 +1,7 @@
 //! The command line.
 
 mod keys;
+mod knowledge;
 mod offline;
 mod org;
 mod serve;
@@ -26,6 +27,8 @@ enum Command {
     Org(org::Org),
     /// Make, rotate, revoke and list keys
     Keys(keys::Keys),
+    /// Import and search articles
+    Knowledge(knowledge::Knowledge),
     /// Show the configuration in force
     Config(settings::Show),
 }
@@ -40,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Org(org) => org.run(),
         Command::Keys(keys) => keys.run(),
+        Command::Knowledge(knowledge) => knowledge.run(),
         Command::Config(show) => show.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Organization, Reply, Server};
+use crate::harness::{Client, Organization, Reply, Server, eventually};
 
 const PATH: &str = "/v1/knowledge";
 
@@ -245,5 +245,110 @@ fn a_page_is_searched_by_what_it_shows() {
     assert_eq!(
         (&passage["text"], &passage["start"], &passage["end"]),
         (&json!("Größe M passt."), &json!(6), &json!(20))
+    );
+}
+
+/// A folder of articles.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+const FILES: [(&str, &str); 5] = [
+    (
+        "delivery/parcels.md",
+        "---\ntitle: Parcels\ntopic: delivery\n---\n# Your parcel\n\nFollow your parcel with the code.",
+    ),
+    ("returns.html", "<h1>Returns</h1><p>Send the shoes back within thirty days."),
+    ("notes.txt", "We are open on Sunday."),
+    ("picture.png", "not an article"),
+    (".hidden.md", "not an article either"),
+];
+
+#[test]
+fn a_folder_is_imported_beside_the_server_and_again_without_a_change() {
+    let server = Server::start();
+    let org = server.organization();
+    let folder = folder(&FILES);
+    let from = folder.path().to_str().unwrap();
+    let import = || -> Value {
+        let run = server.run(&["knowledge", "import", from, "--org", &org.id, "--json"]);
+        assert!(run.status.success(), "{run:?}");
+        serde_json::from_str(&run.out).unwrap()
+    };
+    let counts = |created, updated, unchanged| json!({"articles": 3, "created": created, "updated": updated, "unchanged": unchanged, "refused": 0, "errors": []});
+    // The server had read its articles before; it notices what another process wrote.
+    assert_eq!(found(&org, "parcel"), [Value::Null; 0]);
+    assert_eq!(import(), counts(3, 0, 0));
+    let article = eventually("the server notices", || found(&org, "parcel").pop())["article"].clone();
+    assert_eq!((&article["title"], &article["topic"]), (&json!("Parcels"), &json!("delivery")));
+    assert_eq!(article["external_id"], "delivery/parcels.md");
+    assert_eq!(import(), counts(0, 0, 3));
+    std::fs::write(folder.path().join("notes.txt"), "We are closed on Sunday.").unwrap();
+    assert_eq!(import(), counts(0, 1, 2));
+
+    let run = server.run(&["knowledge", "search", "closed on sunday?", "--org", &org.id]);
+    assert!(run.status.success() && run.out.contains("We are closed on Sunday."), "{run:?}");
+    let stranger = ["knowledge", "import", from, "--org", "org_00000000000000000000000000"];
+    assert!(!server.run(&stranger).status.success());
+}
+
+#[test]
+fn a_folder_is_imported_through_the_server() {
+    let server = Server::start();
+    let org = server.organization();
+    let mut files = FILES.to_vec();
+    let bomb = "<div>".repeat(10_000);
+    files.push(("bomb.html", &bomb));
+    let folder = folder(&files);
+    let url = format!("http://{}", server.address());
+    let import = || -> Value {
+        let from = folder.path().to_str().unwrap();
+        let run =
+            server.run(&["knowledge", "import", from, "--url", &url, "--key", &org.primary_key, "--json"]);
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        serde_json::from_str(&run.out).unwrap()
+    };
+    let first = import();
+    assert_eq!((&first["created"], &first["refused"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&first["errors"][0]["at"], &first["errors"][0]["code"]),
+        (&json!("bomb.html"), &json!("too_deep"))
+    );
+    assert_eq!(import()["unchanged"], 3);
+    let run =
+        server.run(&["knowledge", "search", "shoes", "--url", &url, "--key", &org.primary_key, "--json"]);
+    let answer: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(answer["data"][0]["article"]["external_id"], "returns.html");
+}
+
+#[test]
+fn lines_of_json_are_imported_and_a_bad_one_stops_nothing() {
+    let server = Server::start();
+    let org = server.organization();
+    let lines = [
+        json!({"external_id": "a", "title": "Parcels", "content": "Follow your parcel."}).to_string(),
+        String::new(),
+        "{".to_owned(),
+        json!({"content": "no name"}).to_string(),
+        json!({"external_id": "b", "content": "x", "colour": "red"}).to_string(),
+        json!({"external_id": "c", "content": "Last."}).to_string(),
+    ];
+    let folder = folder(&[("all.ndjson", &lines.join("\n"))]);
+    let from = folder.path().join("all.ndjson");
+    let run = server.run(&["knowledge", "import", from.to_str().unwrap(), "--org", &org.id, "--json"]);
+    let summary: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((&summary["created"], &summary["refused"]), (&json!(2), &json!(3)), "{summary}");
+    let errors = summary["errors"].as_array().unwrap().iter();
+    let errors: Vec<_> =
+        errors.map(|error| (error["at"].as_str().unwrap(), error["code"].as_str().unwrap())).collect();
+    assert_eq!(
+        errors,
+        [("line 3", "malformed_json"), ("line 4", "invalid_field"), ("line 5", "unknown_field")]
     );
 }

@@ -41,9 +41,11 @@ pub struct ArticleBody {
 }
 
 impl ArticleBody {
+    /// The fields and the content.
+    ///
     /// # Errors
     /// A field is not possible.
-    pub(super) fn read(self) -> Result<(Fields, String), InvalidField> {
+    pub fn read(self) -> Result<(Fields, String), InvalidField> {
         let fields = Fields {
             external_id: self.external_id.map(external_id).transpose()?,
             source: self.source.map(source).transpose()?,
@@ -91,6 +93,8 @@ pub(super) struct ReadPatch {
 }
 
 impl ArticlePatch {
+    /// What it changes.
+    ///
     /// # Errors
     /// A field is not possible.
     pub(super) fn read(self) -> Result<ReadPatch, InvalidField> {

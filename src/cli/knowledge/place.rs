@@ -1,0 +1,251 @@
+//! Where the articles are: in a store that the command opens itself, or behind a server.
+
+use std::{collections::HashMap, error::Error, time::Duration};
+
+use actix_web::http::{StatusCode, header};
+use awc::{Client, ClientRequest};
+use clap::Args;
+use openclaw_actors::{
+    clock::Timestamp,
+    ids::{ArticleId, OrgId},
+    knowledge::{
+        Knowledge,
+        article::Draft,
+        index::Query,
+        messages::{Change, Precondition, Put, PutArticle, PutTarget},
+    },
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::{
+    cli::{offline::Offline, settings::Settings},
+    http::{
+        error::ApiError,
+        knowledge::{ArticleBody, SearchView},
+    },
+};
+
+pub(super) type Failure = Box<dyn Error + Send + Sync>;
+
+/// Beyond this a server is not slow but away.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// The largest answer that is read: a page of search results.
+const ANSWER_BYTES: usize = 8 << 20;
+
+/// How often a server that has no time is asked again.
+const TRIES: u32 = 20;
+
+/// Which articles a command is about.
+#[derive(Debug, Args)]
+pub(super) struct Where {
+    /// Whose articles, in a store of this machine
+    #[arg(long, value_name = "ORG", required_unless_present = "url", conflicts_with = "url")]
+    org: Option<OrgId>,
+    #[command(flatten)]
+    settings: Settings,
+    /// The server to ask instead of a store
+    #[arg(long, value_name = "URL", requires = "key")]
+    url: Option<String>,
+    /// The server's API key
+    #[arg(long, value_name = "KEY", env = "OPENCLAW_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// The way to the articles.
+pub(super) enum Place {
+    Store { offline: Box<Offline>, knowledge: Knowledge, org: OrgId },
+    Server(Box<Server>),
+}
+
+/// A server and what is known of it.
+pub(super) struct Server {
+    client: Client,
+    url: String,
+    key: String,
+    /// The versions of its articles before, by external id: what tells a changed one from one that was the same.
+    versions: HashMap<String, i64>,
+}
+
+/// Why one article was not taken; the next may be.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Where {
+    /// Needs a running actix system.
+    pub(super) async fn open(self) -> Result<Place, Failure> {
+        match (self.url, self.key, self.org) {
+            (Some(url), Some(key), _) => {
+                let client = Client::builder().timeout(ANSWER_WITHIN).disable_redirects().finish();
+                let url = url.trim_end_matches('/').to_owned();
+                Ok(Place::Server(Box::new(Server { client, url, key, versions: HashMap::new() })))
+            }
+            (_, _, Some(org)) => {
+                let offline = Box::new(Offline::open(self.settings).await?);
+                // A mistyped organization should be noticed before its articles are written.
+                offline.organizations().get(org).await?;
+                let knowledge = Knowledge::start(offline.store.clone(), offline.writer.clone());
+                Ok(Place::Store { offline, knowledge, org })
+            }
+            // clap asks for one of them.
+            _ => Err("say whose articles: --org, or --url and --key".into()),
+        }
+    }
+}
+
+impl Place {
+    /// Notes what is there, so that [`Place::put`] can tell what it changed.
+    pub(super) async fn get_ready(&mut self) {
+        if let Self::Server(server) = self {
+            server.read_versions().await;
+        }
+    }
+
+    /// Writes an article under the external id that its body names.
+    pub(super) async fn put(&self, body: Value) -> Result<Result<Change, Refusal>, Failure> {
+        match self {
+            Self::Store { knowledge, org, .. } => put_in_store(knowledge, *org, body).await,
+            Self::Server(server) => server.put(body).await,
+        }
+    }
+
+    /// What a search finds, as the API shows it.
+    pub(super) async fn search(&self, question: String, limit: u32) -> Result<Value, Failure> {
+        match self {
+            Self::Store { knowledge, org, .. } => {
+                let query = Query { turns: vec![question], limit: limit as usize, ..Query::default() };
+                let hits = knowledge.search(*org, &query).await?;
+                let indexed = knowledge.indexed(*org, hits.iter().map(|hit| hit.entry.article.id)).await?;
+                Ok(serde_json::to_value(SearchView::of(&hits, indexed, &query))?)
+            }
+            Self::Server(server) => {
+                let question = utf8_percent_encode(&question, NON_ALPHANUMERIC);
+                server.get(&format!("/v1/knowledge/search?q={question}&limit={limit}")).await
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        if let Self::Store { offline, knowledge, .. } = self {
+            knowledge.stop();
+            offline.close().await;
+        }
+    }
+}
+
+impl Server {
+    /// Writes an article under the external id that its body names.
+    async fn put(&self, body: Value) -> Result<Result<Change, Refusal>, Failure> {
+        let external_id = body["external_id"].as_str().unwrap_or_default();
+        let in_path = utf8_percent_encode(external_id, NON_ALPHANUMERIC);
+        let path = format!("{}/v1/knowledge/external/{in_path}", self.url);
+        let (status, answer) = ask(|| self.authorized(self.client.put(&path)), Some(&body)).await?;
+        let before = self.versions.get(external_id).copied();
+        match status {
+            StatusCode::CREATED => Ok(Ok(Change::Created)),
+            StatusCode::OK if before.is_some() && before == answer["version"].as_i64() => {
+                Ok(Ok(Change::Unchanged))
+            }
+            StatusCode::OK => Ok(Ok(Change::Updated)),
+            status => refused(status, &answer).map(Err),
+        }
+    }
+
+    /// Reads which versions there are. A key that may only write does without: then all old articles count as
+    /// updated.
+    async fn read_versions(&mut self) {
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/knowledge?limit=100{cursor}");
+            let Ok(page) = self.get(&path).await else { return };
+            for article in page["data"].as_array().into_iter().flatten() {
+                let (external_id, version) = (article["external_id"].as_str(), article["version"].as_i64());
+                self.versions.extend(external_id.map(str::to_owned).zip(version));
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return,
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Failure> {
+        let path = format!("{}{path}", self.url);
+        let (status, answer) = ask(|| self.authorized(self.client.get(&path)), None).await?;
+        if status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let Refusal { code, message } = refused(status, &answer)?;
+        Err(format!("{message} ({code})").into())
+    }
+
+    fn authorized(&self, request: ClientRequest) -> ClientRequest {
+        request.insert_header((header::AUTHORIZATION, format!("Bearer {}", self.key)))
+    }
+}
+
+async fn put_in_store(
+    knowledge: &Knowledge,
+    org: OrgId,
+    body: Value,
+) -> Result<Result<Change, Refusal>, Failure> {
+    let message = match read(body) {
+        Ok(draft) => PutArticle {
+            org,
+            target: PutTarget::External(ArticleId::generate()),
+            draft,
+            only_if: Precondition::None,
+            now: Timestamp::now(),
+        },
+        Err(error) => return Ok(Err(Refusal { code: error.code().to_owned(), message: error.to_string() })),
+    };
+    let Put { change, .. } = knowledge.put(message).await?;
+    Ok(Ok(change))
+}
+
+/// The same reading as over HTTP, so that both take and refuse the same.
+fn read(body: Value) -> Result<Draft, ApiError> {
+    let body: ArticleBody = crate::http::json::parse(body.to_string().as_bytes())?;
+    let (fields, content) = body.read()?;
+    Ok(Draft::read(fields, content)?)
+}
+
+/// Asks, and asks again when the server says when to come back.
+async fn ask(
+    request: impl Fn() -> ClientRequest,
+    body: Option<&Value>,
+) -> Result<(StatusCode, Value), Failure> {
+    let mut tries = 0;
+    loop {
+        let sent = match body {
+            Some(body) => request().send_json(body),
+            None => request().send(),
+        };
+        let mut answer = sent.await.map_err(|error| error.to_string())?;
+        let wait =
+            answer.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let come_back =
+            matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        tries += 1;
+        if let (true, Some(seconds)) = (come_back && tries < TRIES, wait) {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            continue;
+        }
+        let bytes = answer.body().limit(ANSWER_BYTES).await.map_err(|error| error.to_string())?;
+        return Ok((answer.status(), serde_json::from_slice(&bytes).unwrap_or_default()));
+    }
+}
+
+/// What is wrong with one article; an error if something is wrong with more than that.
+fn refused(status: StatusCode, answer: &Value) -> Result<Refusal, Failure> {
+    let text = |field: &str| answer["error"][field].as_str().unwrap_or_default().to_owned();
+    let refusal = Refusal { code: text("code"), message: text("message") };
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE => Ok(refusal),
+        status => Err(format!("the server answered {status}: {}", refusal.message).into()),
+    }
+}
