@@ -1,0 +1,97 @@
+//! The builtin answerer, as a customer meets it: the words of an article with their source, or an honest "I don't know".
+
+use serde_json::{Value, json};
+
+use crate::harness::{Organization, Reply, Server};
+
+fn shop() -> (Server, Organization) {
+    let server = Server::with(&[("model.providers", "builtin")]);
+    let org = server.organization();
+    let parcels = json!({
+        "title": "Where is my parcel?", "topic": "delivery", "url": "https://shop.example/parcels",
+        "content": "# Parcels\n\nYou get an **e-mail** with a link – “track & trace” – to follow your parcel."
+    });
+    let returns = json!({"title": "Returns", "content": "Send the shoes back within thirty days."});
+    for (name, article) in [("parcels", parcels), ("returns", returns)] {
+        org.put(&format!("/v1/knowledge/external/{name}"), article).status(201);
+    }
+    (server, org)
+}
+
+#[track_caller]
+fn ask(org: &Organization, question: &str) -> Reply {
+    org.post("/v1/conversations", json!({"message": question})).status(201)
+}
+
+#[test]
+fn an_answer_is_the_articles_own_words_and_cites_them() {
+    let (_server, org) = shop();
+    let answer = ask(&org, "where is my parcel");
+    let reply = &answer["reply"];
+    let content = reply["content"].as_str().unwrap();
+    assert_eq!(content, "You get an e-mail with a link – “track & trace” – to follow your parcel.");
+    assert_eq!(
+        (&answer["turn"]["outcome"], &answer["turn"]["model"]),
+        (&json!("answered"), &json!("builtin"))
+    );
+    let [citation] = reply["citations"].as_array().unwrap().as_slice() else { panic!("{reply}") };
+    assert_eq!(
+        (&citation["title"], &citation["article_version"]),
+        (&json!("Where is my parcel?"), &json!(1))
+    );
+    assert_eq!(citation["url"], "https://shop.example/parcels");
+    let offset = |name: &str| usize::try_from(citation[name].as_u64().unwrap()).unwrap();
+    let cited: String = content.chars().skip(offset("start")).take(offset("end") - offset("start")).collect();
+    assert_eq!(citation["passage"], cited.as_str());
+    assert!(reply["confidence"].as_f64().unwrap() >= 0.5, "{reply}");
+}
+
+#[test]
+fn an_article_that_was_written_just_now_is_the_next_answer() {
+    let (_server, org) = shop();
+    let changed = json!({"title": "Where is my parcel?", "content": "Ask the carrier for your parcel."});
+    org.put("/v1/knowledge/external/parcels", changed).status(200);
+    let answer = ask(&org, "where is my parcel");
+    assert_eq!(answer["reply"]["content"], "Ask the carrier for your parcel.");
+    assert_eq!(answer["reply"]["citations"][0]["article_version"], 2);
+    org.delete("/v1/knowledge/external/parcels").status(204);
+    assert_ne!(ask(&org, "where is my parcel")["turn"]["outcome"], "answered");
+}
+
+#[test]
+fn what_no_article_says_is_not_made_up() {
+    let (_server, org) = shop();
+    let answer = ask(&org, "What is the capital of France?");
+    assert_eq!(
+        (&answer["turn"]["outcome"], &answer["reply"]["citations"]),
+        (&json!("unanswered"), &json!([]))
+    );
+    assert!(answer["reply"]["content"].as_str().unwrap().contains("I don't know"), "{}", answer.text());
+    let hello = ask(&org, "Bonjour !");
+    assert_eq!(
+        (&hello["turn"]["outcome"], &hello["reply"]["confidence"]),
+        (&json!("small_talk"), &Value::Null)
+    );
+    let answer =
+        org.post("/v1/conversations", json!({"message": "Wie is de koning?", "language": "nl"})).status(201);
+    assert!(answer["reply"]["content"].as_str().unwrap().contains("collega"), "{}", answer.text());
+}
+
+#[test]
+fn a_stream_and_history_hold_the_same_answer() {
+    let (_server, org) = shop();
+    let body = json!({"message": "where is my parcel", "stream": true});
+    let events: Vec<_> = org.request("POST", "/v1/conversations").json(&body).stream().collect();
+    let text: String = events
+        .iter()
+        .filter(|event| event.kind == "turn.delta")
+        .map(|event| event.data["text"].as_str().unwrap())
+        .collect();
+    let sent = events.iter().find(|event| event.kind == "message.sent").unwrap();
+    let message = &sent.data["data"]["message"];
+    assert_eq!(message["content"], text.as_str());
+    let path = format!("/v1/conversations/{}/messages", sent.data["conversation_id"].as_str().unwrap());
+    let history = org.get(&path).status(200);
+    assert_eq!(history["data"][1], *message);
+    assert_eq!(message["citations"][0]["title"], "Where is my parcel?");
+}
