@@ -126,6 +126,13 @@ fn questions_about_the_shop_are_answered_from_the_right_page() {
     }
 }
 
+/// The first thing that anybody asks the demonstration.
+#[test]
+fn the_first_question_gets_the_first_passage() {
+    let (answer, _) = Shop::open().ask(&["Where is my parcel?"]);
+    assert!(answer.text.starts_with("As soon as we hand your parcel"), "{}", answer.text);
+}
+
 #[test]
 fn other_questions_get_an_honest_i_do_not_know() {
     let shop = Shop::open();
