@@ -68,7 +68,9 @@ fn made_answer(view: &NewOrganizationView<'_>) -> HttpResponse {
 /// # Errors
 /// There is no such organization, or the store is away.
 pub async fn delete(_: Operator, id: PathId<OrgId>, parts: Data<Parts>) -> Result<HttpResponse, ApiError> {
-    parts.keys.delete_organization(*id).await?;
+    parts.keys.end_access(*id).await?;
+    parts.directory.erase_live(*id).await;
+    parts.keys.erase_organization(*id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Organization, Reply, Server, eventually};
+use crate::harness::{Client, Organization, Reply, Server, eventually, is_postgres};
 
 /// A revocation holds on every connection by then.
 const REVOKED_WITHIN: Duration = Duration::from_secs(2);
@@ -575,4 +575,38 @@ fn a_repeat_makes_nothing_twice_and_repeats_no_secret() {
     let (first, again) = (rotate(0).status(200), rotate(0).status(200));
     assert_eq!((&first["key"]["masked"], &again["secret"]), (&again["key"]["masked"], &Value::Null));
     ask(&server, &text(&first["secret"])).status(200);
+}
+
+#[test]
+fn of_an_erased_organization_nothing_is_left_not_even_of_an_answer_under_way() {
+    let mut server = Server::with(&[("server.admin_token", ADMIN_TOKEN)]);
+    let (org, other) = (server.organization(), server.organization());
+    let say =
+        |org: &Organization, message: Value| org.post("/v1/conversations", json!({ "message": message }));
+    say(&org, json!("the vermilion umbrella")).status(201);
+    say(&other, json!("the turquoise umbrella")).status(201);
+    let slow = json!({"tokens_per_second": 20, "tokens": 2_000});
+    let body = json!({"message": {"content": "the vermilion umbrella", "synthetic": slow}, "stream": true});
+    let mut answer = org.request("POST", "/v1/conversations").json(&body).stream();
+    answer.until("turn.delta");
+    let operator = server.client_with(ADMIN_TOKEN);
+    operator.delete(&format!("/v1/organizations/{}", org.id)).status(204);
+    // The reader hears that it is over.
+    drop(answer.last());
+    ask(&server, &org.primary_key).status(401);
+    ask(&server, &other.primary_key).status(200);
+    server.stop();
+    if is_postgres() {
+        return;
+    }
+    let contains = |text: &str| {
+        let files =
+            fs::read_dir(server.data()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+        let parts: Vec<_> = files.collect();
+        parts.iter().any(|file| file.windows(text.len()).any(|part| part == text.as_bytes()))
+    };
+    assert!(contains("turquoise"));
+    for gone in ["vermilion", &org.id] {
+        assert!(!contains(gone), "{gone} is still there");
+    }
 }

@@ -102,6 +102,18 @@ fn a_503_costs_nothing() {
     org.post("/v1/keys", json!({})).status(201);
 }
 
+#[test]
+fn one_request_per_600_ms_is_never_refused_in_real_time_either() {
+    // Past the first minute, when the first admissions leave; with the paused clock this is tested in every run.
+    let requests = if is_long() { 230 } else { 3 };
+    let server = server_with(100);
+    let org = server.organization();
+    for number in 0..requests {
+        assert_eq!(ask(&org).code(), 200, "request {number}");
+        std::thread::park_timeout(Duration::from_millis(600));
+    }
+}
+
 /// Holds the embedded database's write lock, as a process that is stuck in the middle of a write.
 struct Locked {
     runtime: tokio::runtime::Runtime,

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     answer::Answerers,
     clock::Timestamp,
-    ids::TurnId,
+    ids::{OrgId, TurnId},
     store::{Store, StoreError},
     supervision::End,
     writer::{Row, Writer},
@@ -58,6 +58,9 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Conversations asked to leave at once; more would only queue on the same workers.
 const LEAVING_AT_ONCE: usize = 1_024;
+
+/// Conversations that are erased at once when their organization goes: a fraction of the writer's queue.
+const ERASED_AT_ONCE: usize = 64;
 
 /// How conversations behave, by configuration.
 #[derive(Debug, Clone)]
@@ -570,6 +573,16 @@ impl Directory {
             })
             .await;
         Ok(woken)
+    }
+
+    /// Erases every conversation of `org` that is in memory, so that none writes once the organization is gone.
+    pub async fn erase_live(&self, org: OrgId) {
+        let live: Vec<_> = self.0.live.iter().map(|live| *live.key()).filter(|key| key.0 == org).collect();
+        let all = stream::iter(live).for_each_concurrent(ERASED_AT_ONCE, |key| async move {
+            // One that is refused is not stored, or is erased with the rest.
+            let _ = self.delete(key, None).await;
+        });
+        all.await;
     }
 
     /// Ends every stream, refuses new commands, and lets each conversation store what it is storing.

@@ -68,12 +68,11 @@ impl KeyRing {
         Ok(IssuedKey { key, secret })
     }
 
-    /// Erases everything of the organization. Access ends first; the organization's own row goes last, so that a
-    /// crash in between leaves something that can be deleted again.
+    /// Ends all access to the organization: the first step of erasing it.
     ///
     /// # Errors
     /// There is no such organization, or the store is away.
-    pub async fn delete_organization(&self, org: OrgId) -> Result<(), KeyError> {
+    pub async fn end_access(&self, org: OrgId) -> Result<(), KeyError> {
         if !organization::exists(&self.store, org).await? {
             return Err(KeyError::NotFound);
         }
@@ -81,6 +80,15 @@ impl KeyRing {
         erase::end_access(&mut access, org);
         self.writer.commit(access).await?;
         self.forget_all();
+        Ok(())
+    }
+
+    /// Erases everything of an organization to which nobody has access any more. Its own row goes last, so that a
+    /// crash in between leaves something that can be deleted again.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn erase_organization(&self, org: OrgId) -> Result<(), KeyError> {
         while erase::has_conversations(&self.store, org).await? {
             let mut some = Op::default();
             erase::some_conversations(&mut some, org);

@@ -346,10 +346,11 @@ async fn an_organization_is_erased_and_its_neighbour_is_not() {
     for org in [scene.org(), neighbour.organization.id] {
         fill(&scene.ring.writer, org).await;
     }
-    scene.ring.delete_organization(scene.org()).await.unwrap();
+    scene.ring.end_access(scene.org()).await.unwrap();
     assert!(!scene.is_let_in(&scene.made.primary).await);
     assert!(!scene.ring.still_valid(&principal).await.unwrap());
     assert!(scene.is_let_in(&neighbour.primary).await);
+    scene.ring.erase_organization(scene.org()).await.unwrap();
     for (table, left) in [
         ("organizations", 1),
         ("keys", 2),
@@ -365,7 +366,7 @@ async fn an_organization_is_erased_and_its_neighbour_is_not() {
             crate::on_pool!(&*scene.store, |pool| sqlx::query_scalar(count).fetch_one(pool).await).unwrap();
         assert_eq!(rows, left, "{table}");
     }
-    let again = scene.ring.delete_organization(scene.org()).await;
+    let again = scene.ring.end_access(scene.org()).await;
     assert!(matches!(again, Err(KeyError::NotFound)));
 }
 
