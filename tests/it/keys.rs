@@ -585,13 +585,13 @@ fn of_an_erased_organization_nothing_is_left_not_even_of_an_answer_under_way() {
         |org: &Organization, message: Value| org.post("/v1/conversations", json!({ "message": message }));
     say(&org, json!("the vermilion umbrella")).status(201);
     say(&other, json!("the turquoise umbrella")).status(201);
-    let slow = json!({"tokens_per_second": 20, "tokens": 2_000});
+    let slow = json!({"tokens_per_second": 20, "tokens": 30});
     let body = json!({"message": {"content": "the vermilion umbrella", "synthetic": slow}, "stream": true});
     let mut answer = org.request("POST", "/v1/conversations").json(&body).stream();
     answer.until("turn.delta");
     let operator = server.client_with(ADMIN_TOKEN);
     operator.delete(&format!("/v1/organizations/{}", org.id)).status(204);
-    // The reader hears that it is over.
+    // Until the reader hears that it is over, which is at once: a second later the whole answer would be stored.
     drop(answer.last());
     ask(&server, &org.primary_key).status(401);
     ask(&server, &other.primary_key).status(200);
