@@ -21,6 +21,7 @@ mod refusal;
 mod route;
 mod sse;
 mod timing;
+mod ws;
 
 use actix_web::web;
 
@@ -66,7 +67,8 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
         .service(on(&below("/turns/{turn}/stop"), [post(turns::stop)]))
         .service(on(&below("/turns/{turn}/retry"), [post(turns::retry)]))
         .service(on(&below("/turns/{turn}/stream"), [stream(streams::turn)]))
-        .service(on(&below("/stream"), [stream(streams::conversation)]));
+        .service(on(&below("/stream"), [stream(streams::conversation)]))
+        .service(on(&below("/ws"), [stream(ws::open)]));
 }
 
 fn knowledge_routes(app: &mut web::ServiceConfig) {

@@ -35,7 +35,7 @@ use super::{
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// A reader that has taken nothing for that long is told so, and resumes when it can.
-const LAGGING_AFTER: Duration = Duration::from_secs(30);
+pub(super) const LAGGING_AFTER: Duration = Duration::from_secs(30);
 
 /// When a reader that lost its stream may come back, in milliseconds; drawn per stream, so that a restart makes no herd.
 const RETRY_FROM: u64 = 1_000;

@@ -97,6 +97,10 @@ impl MessageBody {
         Delivery { stream: self.stream, wait_seconds: self.wait_seconds, on_disconnect: self.on_disconnect }
     }
 
+    pub(in crate::http) fn stops_on_disconnect(&self) -> bool {
+        self.on_disconnect == Some(OnDisconnect::Stop)
+    }
+
     /// `at` is where it stands in the request: empty, or `message.`.
     pub(in crate::http) fn check(self, at: &str, parts: &Parts) -> Result<Incoming, ApiError> {
         let sender = self.sender();

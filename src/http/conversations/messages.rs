@@ -8,7 +8,7 @@ use actix_web::{
 };
 use openclaw_actors::{
     conversation::{
-        messages::ConversationKey,
+        messages::{Accepted, ConversationKey},
         record::Message,
         sql::{lists, read},
     },
@@ -53,10 +53,11 @@ pub(in crate::http) async fn reopens(parts: &Parts, org: OrgId) -> Result<bool, 
     Ok(organization.is_none_or(|organization| organization.settings.reopen_on_message))
 }
 
-type Stored = (openclaw_actors::conversation::messages::Accepted, Option<StopOnDrop>);
+/// A stored message, and what stops its turn.
+pub(in crate::http) type Stored = (Accepted, Option<StopOnDrop>);
 
 /// Stores a message; says what is to be remembered of it.
-async fn store(
+pub(in crate::http) async fn store(
     parts: Data<Parts>,
     key: ConversationKey,
     incoming: Incoming,

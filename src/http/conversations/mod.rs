@@ -28,7 +28,11 @@ use openclaw_actors::{
     ids::ConversationId,
 };
 
-pub(super) use self::delivery::StopOnDrop;
+pub(super) use self::{
+    delivery::StopOnDrop,
+    incoming::{MessageBody, Sender},
+    refused::refused,
+};
 use super::{
     auth::{Caller, ReadConversations},
     error::ApiError,

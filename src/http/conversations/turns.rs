@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     answer::{Answering, Of},
     delivery::{Delivery, StopOnDrop},
+    messages::Stored,
     refused::refused,
     repeats,
 };
@@ -144,7 +145,7 @@ async fn again(
     of: TurnId,
     stops_on_disconnect: bool,
     stamp: Option<Stamp>,
-) -> Result<((openclaw_actors::conversation::messages::Accepted, Option<StopOnDrop>), Effect), ApiError> {
+) -> Result<(Stored, Effect), ApiError> {
     let turn = TurnId::generate();
     let effect = Effect::Retry { conversation: key.1, turn };
     let stops = stops_on_disconnect.then(|| StopOnDrop::new(&parts.directory, key, turn));
