@@ -6,8 +6,15 @@
 mod answers;
 mod architecture;
 mod bad_input;
+mod conversations;
 mod harness;
+mod idempotency;
 mod keys;
 mod knowledge;
 mod limits;
+mod lists;
 mod shell;
+mod streams;
+mod talk;
+mod turns;
+mod websocket;

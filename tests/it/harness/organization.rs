@@ -34,7 +34,19 @@ impl Organization {
     /// A client whose key holds only these scopes: `"conversations:read,conversations:write"`.
     #[track_caller]
     pub(crate) fn restricted(&self, server: &Server, scopes: &str) -> Client {
-        let arguments = ["keys", "create", "--org", &self.id, "--scopes", scopes, "--json"];
+        self.key(server, &["--scopes", scopes])
+    }
+
+    /// A client of conversations whose key has no limits.
+    #[track_caller]
+    pub(crate) fn unlimited(&self, server: &Server) -> Client {
+        let scopes = "conversations:read,conversations:write,conversations:delete";
+        self.key(server, &["--scopes", scopes, "--rate-limit", "unlimited"])
+    }
+
+    #[track_caller]
+    fn key(&self, server: &Server, what: &[&str]) -> Client {
+        let arguments = [&["keys", "create", "--org", &self.id, "--json"], what].concat();
         let made = server.run(&arguments);
         assert!(made.status.success(), "{made:?}");
         let made: Value = serde_json::from_str(&made.out).unwrap();

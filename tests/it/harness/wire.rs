@@ -87,6 +87,18 @@ impl Connection {
         Ok(Reply::new(head.status, head.headers, body))
     }
 
+    /// The status of an answer after which the connection speaks another protocol.
+    pub(crate) fn upgraded(&mut self) -> io::Result<u16> {
+        self.head().map(|head| head.status)
+    }
+
+    /// So many bytes, as they come.
+    pub(crate) fn take(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut taken = vec![0; bytes];
+        self.reader.read_exact(&mut taken)?;
+        Ok(taken)
+    }
+
     /// Everything until the server closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
