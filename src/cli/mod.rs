@@ -1,11 +1,14 @@
 //! The command line.
 
+mod chat;
 mod keys;
 mod knowledge;
 mod offline;
 mod org;
+mod remote;
 mod serve;
 mod settings;
+mod sse;
 
 use std::{error::Error, process::ExitCode};
 
@@ -29,6 +32,8 @@ enum Command {
     Keys(keys::Keys),
     /// Import and search articles
     Knowledge(knowledge::Knowledge),
+    /// Talk to a server, in the terminal or through a pipe
+    Chat(chat::Chat),
     /// Show the configuration in force
     Config(settings::Show),
 }
@@ -44,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Org(org) => org.run(),
         Command::Keys(keys) => keys.run(),
         Command::Knowledge(knowledge) => knowledge.run(),
+        Command::Chat(chat) => chat.run(),
         Command::Config(show) => show.run(),
     };
     outcome.unwrap_or_else(|error| {
