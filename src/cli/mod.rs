@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod demo;
 mod keys;
 mod knowledge;
 mod offline;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Show what the server does: a shop with articles and keys, and lines to paste
+    Demo(demo::Demo),
     /// Make and list organizations
     Org(org::Org),
     /// Make, rotate, revoke and list keys
@@ -46,6 +49,7 @@ type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Org(org) => org.run(),
         Command::Keys(keys) => keys.run(),
         Command::Knowledge(knowledge) => knowledge.run(),

@@ -9,13 +9,17 @@ use std::{
 
 use clap::Args;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
 use tracing::{error, info, warn};
 
 use super::{Outcome, settings::Settings};
-use crate::{config::Config, server, telemetry};
+use crate::{
+    config::Config,
+    server::{self, Running},
+    telemetry,
+};
 
 /// Run the server
 #[derive(Debug, Args)]
@@ -34,7 +38,7 @@ pub(super) struct Serve {
 const STOP_WITHIN: Duration = Duration::from_millis(4_800);
 
 /// As a shell reports a program that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: i32 = 130;
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
@@ -47,14 +51,41 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Outcome {
-    // Before anything is started, so that no signal finds us without an answer to it.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::listen()?;
     let running = server::start(config).await?;
     announce(running.address)?;
+    match run_to_the_end(running, &mut signals).await {
+        End::Stopped(code) => Ok(code),
+        End::Hurried => std::process::exit(INTERRUPTED),
+    }
+}
+
+/// The signals that end a server.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// To be called before anything is started, so that no signal finds us without an answer to it.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
+/// How a server came to its end.
+pub(super) enum End {
+    /// It has stopped, having lost nothing.
+    Stopped(ExitCode),
+    /// Whoever asked it to stop asked again: what is still open can only be left by ending the process.
+    Hurried,
+}
+
+/// Serves until it is told to stop or cannot go on.
+pub(super) async fn run_to_the_end(running: Running, signals: &mut Signals) -> End {
     let code = tokio::select! {
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        _ = interrupt.recv() => ExitCode::SUCCESS,
+        _ = signals.terminate.recv() => ExitCode::SUCCESS,
+        _ = signals.interrupt.recv() => ExitCode::SUCCESS,
         () = running.broken() => {
             error!("nothing can be written any more; the server stops, and recovers when it is started again");
             ExitCode::FAILURE
@@ -66,10 +97,9 @@ async fn serve(config: Config) -> Outcome {
             if stopped.is_err() {
                 warn!("the stop took too long and was cut short");
             }
-            Ok(code)
+            End::Stopped(code)
         }
-        // Whoever asks twice does not want to wait.
-        _ = interrupt.recv() => std::process::exit(INTERRUPTED),
+        _ = signals.interrupt.recv() => End::Hurried,
     }
 }
 

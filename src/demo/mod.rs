@@ -1,5 +1,6 @@
 //! What `openclaw-server demo` shows: the help pages of a web shop that does not exist.
 
+pub mod shop;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,9 @@ pub fn articles() -> impl Iterator<Item = ArticleFile> {
         ArticleFile::parse(&path, str::from_utf8(&page.data).ok()?)
     })
 }
+
+/// A question that the articles answer.
+pub const KNOWN_QUESTION: &str = "How long does delivery take?";
+
+/// A question that they do not.
+pub const UNKNOWN_QUESTION: &str = "How do I bake sourdough bread?";

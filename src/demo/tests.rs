@@ -11,7 +11,7 @@ use openclaw_actors::knowledge::article::{Article, Entry, Fields};
 use openclaw_actors::knowledge::index::{Index, Prepared, Query};
 use openclaw_actors::knowledge::markup;
 
-use super::articles;
+use super::{KNOWN_QUESTION, UNKNOWN_QUESTION, articles};
 
 struct Shop {
     index: Index,
@@ -141,6 +141,16 @@ fn other_questions_get_an_honest_i_do_not_know() {
         assert_eq!(answer.outcome, Outcome::Unanswered, "{question} {:?}", answer.confidence);
         assert!(answer.citations.is_empty());
     }
+}
+
+/// Those that everybody who tries the demonstration asks first.
+#[test]
+fn the_questions_that_are_printed_show_both() {
+    let shop = Shop::open();
+    let (answer, best) = shop.ask(&[KNOWN_QUESTION]);
+    assert_eq!((answer.outcome, best), (Outcome::Answered, Some("delivery-times.md")));
+    let (answer, _) = shop.ask(&[UNKNOWN_QUESTION]);
+    assert_eq!(answer.outcome, Outcome::Unanswered);
 }
 
 #[test]
