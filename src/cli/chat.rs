@@ -8,7 +8,7 @@ mod screen;
 mod service;
 mod wire;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use openclaw_actors::ids::ConversationId;
@@ -45,6 +45,9 @@ pub(super) struct Chat {
 /// Messages shown of a conversation that goes on.
 const HISTORY: usize = 10;
 
+/// Until an answer begins. The server waits for nothing but its disk.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+
 /// As a shell reports a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -53,7 +56,7 @@ impl Chat {
         actix::System::new().block_on(async {
             let greeting = format!("{}: {STOP} or Ctrl-C stops an answer, Ctrl-D leaves", self.url);
             let mut session = Session {
-                service: Service::new(Remote::new(self.url, self.key)?),
+                service: Service::new(Remote::new(self.url, self.key, ANSWERED_WITHIN)?),
                 keyboard: Keyboard::open()?,
                 screen: Screen::new(),
                 conversation: self.conversation,

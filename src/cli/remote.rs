@@ -9,8 +9,8 @@ use awc::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// From the request's last byte to the answer's head. The server waits for nothing but its disk.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+/// A machine that takes longer to answer a knock is not there.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// More than any single answer of the server; what is longer comes as a stream.
 const LONGEST_BODY: usize = 8 << 20;
@@ -46,6 +46,7 @@ pub(super) enum CallError {
     #[error("{message}")]
     Refused {
         status: StatusCode,
+        code: String,
         message: String,
         /// When it is worth asking again.
         retry_after: Option<Duration>,
@@ -93,21 +94,22 @@ pub(super) struct Remote {
     client: Client,
     url: ServerUrl,
     key: String,
+    answered_within: Duration,
 }
 
 impl Remote {
-    /// Asks for nothing yet.
+    /// Asks for nothing yet. An answer's head is waited for as long as that.
     ///
     /// # Errors
     /// The address asks for TLS, and the machine has no certificates to trust.
-    pub(super) fn new(url: ServerUrl, key: String) -> io::Result<Self> {
-        let mut connector = Connector::new().timeout(ANSWERED_WITHIN);
+    pub(super) fn new(url: ServerUrl, key: String, answered_within: Duration) -> io::Result<Self> {
+        let mut connector = Connector::new().timeout(CONNECTED_WITHIN);
         if url.0.starts_with("https:") {
             connector = connector.rustls_0_23(Arc::new(trusting_the_machine()?));
         }
         let client =
-            Client::builder().connector(connector).timeout(ANSWERED_WITHIN).disable_redirects().finish();
-        Ok(Self { client, url, key })
+            Client::builder().connector(connector).timeout(answered_within).disable_redirects().finish();
+        Ok(Self { client, url, key, answered_within })
     }
 
     pub(super) fn request(&self, method: Method, path: &str) -> ClientRequest {
@@ -136,10 +138,11 @@ impl Remote {
         &self,
         request: ClientRequest,
         body: String,
-    ) -> Result<T, CallError> {
+    ) -> Result<(StatusCode, T), CallError> {
         let mut response = self.send(request, body).await?;
         let body = response.body().limit(LONGEST_BODY).await.map_err(|error| self.broken(&error))?;
-        serde_json::from_slice(&body).map_err(|error| self.foreign(&error))
+        let answer = serde_json::from_slice(&body).map_err(|error| self.foreign(&error))?;
+        Ok((response.status(), answer))
     }
 
     pub(super) fn foreign(&self, cause: &dyn fmt::Display) -> CallError {
@@ -160,7 +163,7 @@ impl Remote {
             SendRequestError::Connect(cause) => self.unreachable(cause),
             SendRequestError::Send(cause) => self.broken(cause),
             SendRequestError::Timeout => {
-                self.broken(&format_args!("no answer within {} seconds", ANSWERED_WITHIN.as_secs()))
+                self.broken(&format_args!("no answer within {} seconds", self.answered_within.as_secs()))
             }
             other => self.broken(other),
         }
@@ -173,6 +176,7 @@ impl Remote {
         }
         #[derive(Deserialize)]
         struct Details {
+            code: String,
             message: String,
         }
         let status = response.status();
@@ -180,7 +184,9 @@ impl Remote {
         let retry_after =
             retry_after.and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         match response.json::<Body>().await {
-            Ok(body) => CallError::Refused { status, message: body.error.message, retry_after },
+            Ok(Body { error: Details { code, message } }) => {
+                CallError::Refused { status, code, message, retry_after }
+            }
             // A proxy in between speaks for a server that is away.
             Err(_) if status.is_server_error() => self.broken(&status),
             Err(_) => self.foreign(&status),

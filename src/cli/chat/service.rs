@@ -90,7 +90,7 @@ impl Service {
 
     pub(super) async fn conversation(&self, id: ConversationId) -> Result<Conversation, CallError> {
         let request = self.0.request(Method::GET, &format!("/v1/conversations/{id}"));
-        self.0.call(request, String::new()).await
+        Ok(self.0.call(request, String::new()).await?.1)
     }
 
     /// The last messages, oldest first.
@@ -100,7 +100,8 @@ impl Service {
         count: usize,
     ) -> Result<Vec<Message>, CallError> {
         let path = format!("/v1/conversations/{id}/messages?order=desc&limit={count}");
-        let mut page: Page<Message> = self.0.call(self.0.request(Method::GET, &path), String::new()).await?;
+        let (_, mut page): (_, Page<Message>) =
+            self.0.call(self.0.request(Method::GET, &path), String::new()).await?;
         page.data.reverse();
         Ok(page.data)
     }

@@ -2,8 +2,7 @@
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
-use actix_web::http::{StatusCode, header};
-use awc::{Client, ClientRequest};
+use actix_web::http::{Method, StatusCode};
 use clap::Args;
 use openclaw_actors::{
     clock::Timestamp,
@@ -19,7 +18,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
-    cli::{offline::Offline, settings::Settings},
+    cli::{
+        offline::Offline,
+        remote::{CallError, Remote, ServerUrl},
+        settings::Settings,
+    },
     http::{
         error::ApiError,
         knowledge::{ArticleBody, SearchView},
@@ -30,9 +33,6 @@ pub(super) type Failure = Box<dyn Error + Send + Sync>;
 
 /// Beyond this a server is not slow but away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-
-/// The largest answer that is read: a page of search results.
-const ANSWER_BYTES: usize = 8 << 20;
 
 /// How often a server that has no time is asked again.
 const TRIES: u32 = 20;
@@ -47,7 +47,7 @@ pub(super) struct Where {
     settings: Settings,
     /// The server to ask instead of a store
     #[arg(long, value_name = "URL", requires = "key")]
-    url: Option<String>,
+    url: Option<ServerUrl>,
     /// The server's API key
     #[arg(long, value_name = "KEY", env = "OPENCLAW_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -61,9 +61,7 @@ pub(super) enum Place {
 
 /// A server and what is known of it.
 pub(super) struct Server {
-    client: Client,
-    url: String,
-    key: String,
+    remote: Remote,
     /// The versions of its articles before, by external id: what tells a changed one from one that was the same.
     versions: HashMap<String, i64>,
 }
@@ -80,9 +78,8 @@ impl Where {
     pub(super) async fn open(self) -> Result<Place, Failure> {
         match (self.url, self.key, self.org) {
             (Some(url), Some(key), _) => {
-                let client = Client::builder().timeout(ANSWER_WITHIN).disable_redirects().finish();
-                let url = url.trim_end_matches('/').to_owned();
-                Ok(Place::Server(Box::new(Server { client, url, key, versions: HashMap::new() })))
+                let remote = Remote::new(url, key, ANSWER_WITHIN)?;
+                Ok(Place::Server(Box::new(Server { remote, versions: HashMap::new() })))
             }
             (_, _, Some(org)) => {
                 let offline = Box::new(Offline::open(self.settings).await?);
@@ -124,7 +121,7 @@ impl Place {
             }
             Self::Server(server) => {
                 let question = utf8_percent_encode(&question, NON_ALPHANUMERIC);
-                server.get(&format!("/v1/knowledge/search?q={question}&limit={limit}")).await
+                Ok(server.get(&format!("/v1/knowledge/search?q={question}&limit={limit}")).await?)
             }
         }
     }
@@ -142,16 +139,21 @@ impl Server {
     async fn put(&self, body: Value) -> Result<Result<Change, Refusal>, Failure> {
         let external_id = body["external_id"].as_str().unwrap_or_default();
         let in_path = utf8_percent_encode(external_id, NON_ALPHANUMERIC);
-        let path = format!("{}/v1/knowledge/external/{in_path}", self.url);
-        let (status, answer) = ask(|| self.authorized(self.client.put(&path)), Some(&body)).await?;
+        let path = format!("/v1/knowledge/external/{in_path}");
         let before = self.versions.get(external_id).copied();
-        match status {
-            StatusCode::CREATED => Ok(Ok(Change::Created)),
-            StatusCode::OK if before.is_some() && before == answer["version"].as_i64() => {
+        match self.ask(Method::PUT, &path, body.to_string()).await {
+            Ok((StatusCode::CREATED, _)) => Ok(Ok(Change::Created)),
+            Ok((_, answer)) if before.is_some() && before == answer["version"].as_i64() => {
                 Ok(Ok(Change::Unchanged))
             }
-            StatusCode::OK => Ok(Ok(Change::Updated)),
-            status => refused(status, &answer).map(Err),
+            Ok(_) => Ok(Ok(Change::Updated)),
+            Err(CallError::Refused {
+                status: StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE,
+                code,
+                message,
+                ..
+            }) => Ok(Err(Refusal { code, message })),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -173,18 +175,20 @@ impl Server {
         }
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
-        let path = format!("{}{path}", self.url);
-        let (status, answer) = ask(|| self.authorized(self.client.get(&path)), None).await?;
-        if status == StatusCode::OK {
-            return Ok(answer);
-        }
-        let Refusal { code, message } = refused(status, &answer)?;
-        Err(format!("{message} ({code})").into())
+    async fn get(&self, path: &str) -> Result<Value, CallError> {
+        Ok(self.ask(Method::GET, path, String::new()).await?.1)
     }
 
-    fn authorized(&self, request: ClientRequest) -> ClientRequest {
-        request.insert_header((header::AUTHORIZATION, format!("Bearer {}", self.key)))
+    /// Asks, and asks again when the server says when to come back.
+    async fn ask(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Value), CallError> {
+        for _ in 1..TRIES {
+            let answer = self.remote.call(self.remote.request(method.clone(), path), body.clone()).await;
+            match answer.as_ref().err().and_then(CallError::retry_after) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return answer,
+            }
+        }
+        self.remote.call(self.remote.request(method, path), body).await
     }
 }
 
@@ -212,40 +216,4 @@ fn read(body: Value) -> Result<Draft, ApiError> {
     let body: ArticleBody = crate::http::json::parse(body.to_string().as_bytes())?;
     let (fields, content) = body.read()?;
     Ok(Draft::read(fields, content)?)
-}
-
-/// Asks, and asks again when the server says when to come back.
-async fn ask(
-    request: impl Fn() -> ClientRequest,
-    body: Option<&Value>,
-) -> Result<(StatusCode, Value), Failure> {
-    let mut tries = 0;
-    loop {
-        let sent = match body {
-            Some(body) => request().send_json(body),
-            None => request().send(),
-        };
-        let mut answer = sent.await.map_err(|error| error.to_string())?;
-        let wait =
-            answer.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        let come_back =
-            matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        tries += 1;
-        if let (true, Some(seconds)) = (come_back && tries < TRIES, wait) {
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            continue;
-        }
-        let bytes = answer.body().limit(ANSWER_BYTES).await.map_err(|error| error.to_string())?;
-        return Ok((answer.status(), serde_json::from_slice(&bytes).unwrap_or_default()));
-    }
-}
-
-/// What is wrong with one article; an error if something is wrong with more than that.
-fn refused(status: StatusCode, answer: &Value) -> Result<Refusal, Failure> {
-    let text = |field: &str| answer["error"][field].as_str().unwrap_or_default().to_owned();
-    let refusal = Refusal { code: text("code"), message: text("message") };
-    match status {
-        StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE => Ok(refusal),
-        status => Err(format!("the server answered {status}: {}", refusal.message).into()),
-    }
 }
