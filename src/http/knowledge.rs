@@ -2,6 +2,7 @@
 
 mod body;
 mod condition;
+mod parameters;
 mod view;
 
 use actix_web::{
@@ -13,20 +14,18 @@ use openclaw_actors::{
     clock::Timestamp,
     ids::{ArticleId, OrgId},
     knowledge::{
-        ListArticles,
         article::{Draft, Fields, StoredArticle},
-        index::Query as Search,
-        language::Language,
         markup::{MAX_DEPTH, MarkupError},
         messages::{
             ArticleName, Change, DeleteArticle, KnowledgeError, Precondition, Put, PutArticle, PutTarget,
         },
     },
 };
-use serde::Deserialize;
 
+use self::parameters::IndexState;
 pub use self::{
     body::{ArticleBody, ArticlePatch},
+    parameters::{ArticleFilters, SearchParameters, Wait},
     view::{ArticleView, SearchView, StatusView},
 };
 use super::{
@@ -34,7 +33,7 @@ use super::{
     body::BodyLimit,
     error::ApiError,
     json::Json,
-    page::{Filters, List, Order, Page},
+    page::{List, Page},
     query::{PathId, Query},
 };
 use crate::server::Parts;
@@ -47,24 +46,6 @@ const LONGEST_EXTERNAL_ID: usize = 255;
 
 /// How often a PATCH without `If-Match` is made anew on what another write left.
 const PATCH_TRIES: usize = 5;
-
-/// What a search is limited to unless it says so.
-const FOUND: u32 = 10;
-const MOST_FOUND: u32 = 100;
-
-/// `?wait=indexed`, which every write does anyway.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Wait {
-    #[allow(dead_code, reason = "it is only checked: a write is answered once it is searchable")]
-    wait: Option<WaitFor>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WaitFor {
-    Indexed,
-}
 
 /// `POST /v1/knowledge`
 ///
@@ -295,80 +276,6 @@ async fn remove(
     let only_if = condition::of(request.headers())?;
     parts.knowledge.delete(DeleteArticle { org, name, only_if }).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// The filters of `GET /v1/knowledge`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ArticleFilters {
-    topic: Option<String>,
-    language: Option<String>,
-    index_state: Option<IndexState>,
-    source: Option<String>,
-    updated_after: Option<Timestamp>,
-    q: Option<String>,
-    include: Option<Include>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum IndexState {
-    Pending,
-    Indexed,
-    Failed,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Include {
-    Content,
-}
-
-impl Filters for ArticleFilters {}
-
-impl ArticleFilters {
-    fn read(&self, after: Option<ArticleId>, order: Order, limit: i64) -> ListArticles {
-        ListArticles {
-            topic: self.topic.clone().unwrap_or_default(),
-            language: self.language.clone().unwrap_or_default(),
-            source: self.source.clone().unwrap_or_default(),
-            updated_after: self.updated_after,
-            containing: self.q.clone().unwrap_or_default(),
-            after,
-            ascending: order == Order::Asc,
-            with_content: self.include.is_some(),
-            limit,
-        }
-    }
-}
-
-/// The parameters of `GET /v1/knowledge/search`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SearchParameters {
-    q: String,
-    limit: Option<u32>,
-    topic: Option<String>,
-    language: Option<String>,
-}
-
-impl SearchParameters {
-    fn read(self) -> Result<Search, ApiError> {
-        let limit = self.limit.unwrap_or(FOUND);
-        if !(1..=MOST_FOUND).contains(&limit) {
-            return Err(ApiError::invalid_field("limit", format!("it must be from 1 to {MOST_FOUND}")));
-        }
-        if self.q.trim().is_empty() {
-            return Err(ApiError::invalid_field("q", "it must say what to search for"));
-        }
-        Ok(Search {
-            turns: vec![self.q],
-            language: self.language.as_deref().and_then(Language::parse),
-            topic: self.topic,
-            article_language: self.language.map(|tag| tag.to_ascii_lowercase()),
-            limit: limit as usize,
-        })
-    }
 }
 
 impl From<KnowledgeError> for ApiError {

@@ -1,14 +1,14 @@
 //! The actor through which articles are written and indexed.
 //!
 //! Commands of different organizations run side by side and share commits; those of one organization take turns. The
-//! order is always: store, index, answer. What is in memory is a cache: whatever goes wrong between the first and
-//! the second, the organization's shelf is thrown away and filled again from the store.
+//! order is always: store, index, answer. What is in memory is a cache: if something goes wrong between the first and
+//! the second, the shelf's head is behind the store's, and whoever needs the shelf next has it catch up.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
-use tracing::{error, info};
+use tracing::error;
 
 use super::article::{Article, Draft, Entry, StoredArticle};
 use super::handle::Shared;
@@ -85,7 +85,7 @@ impl Handler<PutArticle> for KnowledgeIndexer {
     fn handle(&mut self, message: PutArticle, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
         self.admit(async move {
-            let mut turn = Turn::take(shared, message.org).await?;
+            let turn = Turn::take(shared, message.org).await?;
             for _ in 0..DECISIONS {
                 let decision = turn.decide(&message).await?;
                 if let Some(put) = turn.carry_out(&message, decision).await? {
@@ -103,7 +103,7 @@ impl Handler<DeleteArticle> for KnowledgeIndexer {
     fn handle(&mut self, message: DeleteArticle, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
         self.admit(async move {
-            let mut turn = Turn::take(shared, message.org).await?;
+            let turn = Turn::take(shared, message.org).await?;
             for _ in 0..DECISIONS {
                 let stored = turn.find(&message.name).await?.ok_or(KnowledgeError::NotFound)?;
                 message.only_if.check(Some(stored.article.version))?;
@@ -139,8 +139,6 @@ struct Turn {
     shared: Arc<Shared>,
     shelf: Arc<Shelf>,
     _writing: OwnedMutexGuard<()>,
-    /// The store may hold what the shelf does not.
-    in_doubt: bool,
 }
 
 impl Turn {
@@ -153,9 +151,8 @@ impl Turn {
             if !shared.is_current(&shelf) {
                 continue;
             }
-            let mut turn = Self { shared, shelf, _writing: writing, in_doubt: true };
+            let turn = Self { shared, shelf, _writing: writing };
             turn.catch_up().await?;
-            turn.in_doubt = false;
             return Ok(turn);
         }
     }
@@ -194,7 +191,7 @@ impl Turn {
 
     /// Makes the write, stored first and then searchable; `None` if another process wrote in between.
     async fn carry_out(
-        &mut self,
+        &self,
         message: &PutArticle,
         decision: Decision,
     ) -> Result<Option<Put>, KnowledgeError> {
@@ -219,16 +216,14 @@ impl Turn {
     }
 
     /// Commits what `fill` adds; false, and the shelf up to date again, if another process wrote in between.
-    async fn commit(&mut self, fill: impl FnOnce(&mut Op, OrgId)) -> Result<bool, KnowledgeError> {
+    async fn commit(&self, fill: impl FnOnce(&mut Op, OrgId)) -> Result<bool, KnowledgeError> {
         let mut op = Op::default();
         sql::advance(&mut op, self.shelf.org, self.shelf.head());
         fill(&mut op, self.shelf.org);
-        self.in_doubt = true;
         match self.shared.writer.commit(op).await {
             Ok(()) => Ok(true),
             Err(WriteError::Conflict) => {
                 self.catch_up().await?;
-                self.in_doubt = false;
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -236,16 +231,15 @@ impl Turn {
     }
 
     /// The shelf has taken in what was committed.
-    fn end(&mut self) {
+    fn end(&self) {
         self.shelf.advance(self.shelf.head() + 1);
-        self.in_doubt = false;
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.in_doubt {
-            info!(org.id = %self.shelf.org, "the articles of an organization will be read again");
+        if self.shelf.is_broken() {
+            error!(org.id = %self.shelf.org, "an index broke while it was changed and will be built again");
             self.shared.forget(&self.shelf);
         }
     }

@@ -1,6 +1,7 @@
 //! The index of one organization, and how it follows the store.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(super) struct Shelf {
     contents: RwLock<Contents>,
     /// When it was last known to be up to date.
     checked_at: Mutex<Instant>,
+    /// A change panicked half-way, so the contents may be anything.
+    broken: AtomicBool,
     /// Held by the one who changes the contents.
     pub(super) writing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -46,6 +49,7 @@ impl Shelf {
             org,
             contents: RwLock::default(),
             checked_at: Mutex::new(Instant::now()),
+            broken: AtomicBool::new(false),
             writing: Arc::default(),
         }
     }
@@ -71,6 +75,11 @@ impl Shelf {
     /// Whether it was ever brought up to date.
     pub(super) fn is_filled(&self) -> bool {
         self.read().head.is_some()
+    }
+
+    /// Whether it is good for nothing any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Whether the store should be asked for a newer head.
@@ -133,7 +142,10 @@ impl Shelf {
             arrivals().into_iter().for_each(|arrival| shelf.put_in(arrival));
             shelf.sweep();
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| KnowledgeError::Restarting)
+        tokio::task::spawn_blocking(work).await.map_err(|_| {
+            self.broken.store(true, Ordering::Relaxed);
+            KnowledgeError::Restarting
+        })
     }
 
     /// Notes that the contents are those of `head`.

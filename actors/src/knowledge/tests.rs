@@ -217,6 +217,16 @@ async fn two_processes_that_write_at_once_lose_nothing() {
 }
 
 #[actix::test]
+async fn while_the_store_is_away_the_articles_in_memory_are_still_found() {
+    let scene = Scene::new().await;
+    let put = scene.put(new(), draft("Parcels", "Text.")).await.unwrap();
+    scene.store.close().await;
+    let refused = scene.put(PutTarget::Stored(put.article.id), draft("Letters", "Text.")).await;
+    assert!(matches!(refused, Err(KnowledgeError::Store(_))));
+    assert_eq!(scene.found("parcels").await, ["Parcels"]);
+}
+
+#[actix::test]
 async fn a_list_is_filtered_and_paged() {
     let scene = Scene::new().await;
     let mut ids = Vec::new();
