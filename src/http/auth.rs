@@ -79,9 +79,10 @@ async fn standing(request: &ServiceRequest, parts: &Parts, arrived: Instant) -> 
     let principal = match parts.keys.authenticate(text).await {
         Ok(principal) => principal,
         Err(AuthError::Refused) => return Standing::Stranger,
-        Err(error @ AuthError::Store(_)) => {
+        Err(AuthError::Store(error)) if error.is_away() => {
             return Standing::Unknown(Some(ApiError::unavailable().caused_by(error)));
         }
+        Err(AuthError::Store(error)) => return Standing::Unknown(Some(ApiError::internal(error))),
     };
     match Counted::take(&parts.limiter, &principal, request, arrived).await {
         Ok(counted) => Standing::Known { principal, counted },
