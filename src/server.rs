@@ -3,6 +3,7 @@
 mod homes;
 mod listen;
 mod places;
+mod plain_spoken;
 mod stopping;
 
 use std::{

@@ -240,6 +240,22 @@ impl ApiError {
         Self::new(status, code, status.canonical_reason().unwrap_or("the request failed").to_lowercase())
     }
 
+    /// What HTTP's own refusals say: the request never came as far as a route.
+    pub(crate) fn of_protocol(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST => {
+                Self::new(status, "malformed_request", "this is not HTTP, or it could be read in two ways")
+            }
+            StatusCode::REQUEST_TIMEOUT => {
+                Self::new(status, "request_timeout", "the request did not arrive in time")
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                Self::new(status, "header_too_large", "the headers are too large, or too many")
+            }
+            status => Self::of_status(status),
+        }
+    }
+
     /// Names the field, parameter, header or scope at fault.
     #[must_use]
     pub fn param(mut self, param: impl Into<String>) -> Self {
@@ -313,7 +329,7 @@ impl ApiError {
     }
 
     /// The body, for a request of that id.
-    pub(super) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
+    pub(crate) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
         let body = Body { error: Shown { error: self, request_id } };
         // Strings and JSON values always serialize.
         serde_json::to_vec(&body).unwrap_or_default()

@@ -1,17 +1,23 @@
 //! Listening: one application per worker, and sockets that behave.
 
-use std::{any::Any, io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
+use actix_http::{HttpService, error::DispatchError};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::{
     App, HttpServer,
-    dev::{Extensions, ServerHandle},
+    dev::{AppConfig, Extensions, Server, ServerHandle, fn_service},
     middleware::from_fn,
     rt::net::TcpStream,
     web,
 };
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Parts, StartError, places::Places};
+use super::{Parts, StartError, places::Places, plain_spoken::PlainSpoken};
 use crate::{
     http::{
         self, auth,
@@ -25,6 +31,12 @@ const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longer than the 60 s for which the usual proxies keep a connection, so that they close it, not we.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a connection that ends may take for it.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted: a burst of reconnecting clients.
+const BACKLOG: i32 = 1_024;
 
 /// Scrapers and probes, not a crowd; out of the reserve of files.
 const OPERATORS: usize = 32;
@@ -67,27 +79,50 @@ pub(super) fn listen(
             .wrap(from_fn(observe))
             .configure(http::routes)
     };
-    let server = HttpServer::new(app)
-        .workers(places.workers)
-        .max_connections(places.per_worker())
-        .client_request_timeout(HEAD_WITHIN)
-        .keep_alive(KEEP_ALIVE)
-        // Off by default, and then a token waits up to 40 ms for the acknowledgement of the one before it.
-        .tcp_nodelay(true)
-        // A reader that left is noticed at once, not after 30 seconds.
-        .h1_allow_half_closed(false)
-        .on_connect(move |connection: &dyn Any, data: &mut Extensions| {
-            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-                tune(stream);
-            }
-            data.insert(connections.enter());
-        })
-        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
-        .disable_signals();
+    let stopping = parts.stopping.clone();
+    let http = move || {
+        let (connections, stopping) = (connections.clone(), stopping.clone());
+        let http = HttpService::build()
+            .client_request_timeout(HEAD_WITHIN)
+            .client_disconnect_timeout(GOODBYE_WITHIN)
+            .keep_alive(KEEP_ALIVE)
+            // A reader that left is noticed at once, not after 30 seconds.
+            .h1_allow_half_closed(false)
+            // Idle connections end with the server, not with its patience.
+            .graceful_shutdown_signal(move || stopping.clone().announced())
+            .on_connect_ext(move |_: &PlainSpoken, data: &mut Extensions| {
+                data.insert(connections.enter());
+            })
+            .h1(map_config(app().into_factory().map_err(|error| error.error_response()), |()| {
+                AppConfig::default()
+            }));
+        let accept = fn_service(async |socket: TcpStream| {
+            tune(&socket);
+            let peer = socket.peer_addr().ok();
+            Ok::<_, DispatchError>((PlainSpoken::new(socket), peer))
+        });
+        accept.and_then(http)
+    };
     let asked = parts.config.server.listen;
-    let bound = server.bind(asked).map_err(refused(asked))?;
-    let addresses = bound.addrs();
-    Ok(launch(bound.run(), &addresses, asked))
+    let listener = bind(asked).map_err(refused(asked))?;
+    let address = listener.local_addr().map_err(refused(asked))?;
+    let server = Server::build()
+        .workers(places.workers)
+        .max_concurrent_connections(places.per_worker())
+        .shutdown_timeout(WORKERS_WITHIN_SECONDS)
+        .disable_signals()
+        .listen("http", listener, http)
+        .map_err(refused(asked))?;
+    Ok(launch(server.run(), address))
+}
+
+/// As the standard library binds, but with room for a burst.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Starts to serve health and metrics apart.
@@ -111,15 +146,15 @@ pub(super) fn listen_for_operators(
         .shutdown_timeout(WORKERS_WITHIN_SECONDS)
         .disable_signals();
     let bound = server.bind(address).map_err(refused(address))?;
-    let addresses = bound.addrs();
-    Ok(launch(bound.run(), &addresses, address))
+    let address = bound.addrs().first().copied().unwrap_or(address);
+    Ok(launch(bound.run(), address))
 }
 
 /// A server future does nothing by itself, and its handle's commands wait for it.
-fn launch(server: actix_web::dev::Server, addresses: &[SocketAddr], asked: SocketAddr) -> Listener {
+fn launch(server: Server, address: SocketAddr) -> Listener {
     let handle = server.handle();
     actix::spawn(server);
-    Listener { address: addresses.first().copied().unwrap_or(asked), handle }
+    Listener { address, handle }
 }
 
 fn refused(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
@@ -128,8 +163,11 @@ fn refused(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
 
 fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    let tuned =
-        socket.set_send_buffer_size(SEND_BUFFER).and(socket.set_tcp_user_timeout(Some(STALLED_WITHIN)));
+    let tuned = socket
+        // With the delay, a token waits up to 40 ms for the acknowledgement of the one before it.
+        .set_tcp_nodelay(true)
+        .and(socket.set_send_buffer_size(SEND_BUFFER))
+        .and(socket.set_tcp_user_timeout(Some(STALLED_WITHIN)));
     if let Err(error) = tuned {
         // The peer may be gone already.
         tracing::debug!(%error, "a connection was not tuned");
