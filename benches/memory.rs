@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use openclaw_actors::{
     answer::{Answerers, Model, synthetic::Synthetic},
     conversation::{
-        directory::{ConversationOptions, Directory, Opened},
+        directory::{ConversationOptions, Directory, Opened, REST_AFTER},
         messages::{ConversationKey, NewMessage, OnBusy},
         reader::Reader,
         record::{Customer, Details, Metadata, TurnOptions},
@@ -77,7 +77,11 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open_sqlite(place.path()).await?;
     let writer = Writer::start(&store, "memory").await?;
     let quick = Synthetic { first_token_ms: 0, tokens_per_second: 0.0, ..Synthetic::default() };
-    let options = ConversationOptions { passivate_after: Duration::from_secs(86_400), running_turns: 10_000 };
+    let options = ConversationOptions {
+        passivate_after: Duration::from_secs(86_400),
+        rest_after: REST_AFTER,
+        running_turns: 10_000,
+    };
     let directory = Directory::new(store, writer, Answerers::new(vec![Model::Synthetic(quick)]), options);
     let org = OrgId::generate();
     let keys = |count: usize| (0..count).map(|_| (org, ConversationId::generate())).collect::<Vec<_>>();

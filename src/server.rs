@@ -15,7 +15,7 @@ use std::{
 use actix_web::{dev::ServerHandle, web};
 use openclaw_actors::{
     answer::{Answerers, Model},
-    conversation::directory::{ConversationOptions, Directory},
+    conversation::directory::{ConversationOptions, Directory, REST_AFTER},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
     knowledge::Knowledge,
@@ -193,8 +193,11 @@ fn directory(config: &Config, store: &Store, writer: &Writer, knowledge: &Knowle
         models.push(synthetic());
     }
     let running_turns = usize::try_from(config.limits.running_turns.get()).unwrap_or(usize::MAX);
-    let options =
-        ConversationOptions { passivate_after: config.conversations.passivate_after(), running_turns };
+    let options = ConversationOptions {
+        passivate_after: config.conversations.passivate_after(),
+        rest_after: REST_AFTER,
+        running_turns,
+    };
     Directory::new(store.clone(), writer.clone(), Answerers::new(models), options)
 }
 

@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, warn};
 
 use super::{
-    directory::{Directory, Permit},
+    directory::{ConversationOptions, Directory, Permit},
     feed::{Closing, Feed},
     history::History,
     machine::{Effect, LookUp, Machine, Stamp},
@@ -30,10 +30,6 @@ use crate::{
 
 /// Commands that wait while the conversation is being loaded; afterwards the machine's own bound holds.
 const MAILBOX_CAPACITY: usize = 16;
-
-/// How long the words of an idle conversation stay in memory: long enough for the next message of a lively one,
-/// short enough that a hundred thousand idle ones hold only their state.
-const HISTORY_KEPT: Duration = Duration::from_secs(5);
 
 /// The pause between two tries to store the end of an answer.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -209,7 +205,7 @@ impl ConversationActor {
             // Whoever asked may have given up waiting.
             let _ = left.send(());
         } else if self.timer.is_none() && machine.is_idle() {
-            self.watch_idleness(HISTORY_KEPT, ctx);
+            self.watch_idleness(self.directory.options().rest_after, ctx);
         }
     }
 
@@ -223,19 +219,20 @@ impl ConversationActor {
     fn watch_idleness(&mut self, after: Duration, ctx: &mut Context<Self>) {
         self.timer = Some(ctx.run_later(after, |act, ctx| {
             act.timer = None;
-            let Life::Live(machine) = &act.life else { return };
+            let Life::Live(machine) = &mut act.life else { return };
             if !machine.is_idle() {
                 return;
             }
             let idle = act.active_at.elapsed();
-            let passivate_after = act.directory.passivate_after();
+            let ConversationOptions { passivate_after, rest_after, .. } = *act.directory.options();
             if idle >= passivate_after {
                 return act.leave(ctx);
             }
-            if idle >= HISTORY_KEPT {
+            if idle >= rest_after {
+                machine.rest();
                 act.history = None;
             }
-            let until = if idle < HISTORY_KEPT { HISTORY_KEPT } else { passivate_after };
+            let until = if idle < rest_after { rest_after } else { passivate_after };
             act.watch_idleness(until.min(passivate_after).saturating_sub(idle), ctx);
         }));
     }

@@ -62,11 +62,17 @@ const LEAVING_AT_ONCE: usize = 1_024;
 /// Conversations that are erased at once when their organization goes: a fraction of the writer's queue.
 const ERASED_AT_ONCE: usize = 64;
 
+/// See [`ConversationOptions::rest_after`].
+pub const REST_AFTER: Duration = Duration::from_secs(5);
+
 /// How conversations behave, by configuration.
 #[derive(Debug, Clone)]
 pub struct ConversationOptions {
     /// How long an idle conversation stays in memory.
     pub passivate_after: Duration,
+    /// How long its words do: long enough for the next message of a lively one, short enough that a hundred thousand
+    /// idle ones hold only their state.
+    pub rest_after: Duration,
     /// Turns that may run at once; past it new ones are refused as overloaded.
     pub running_turns: usize,
 }
@@ -619,8 +625,14 @@ impl Directory {
         self.0.running.load(Ordering::Relaxed) >= self.0.options.running_turns
     }
 
-    pub(super) fn passivate_after(&self) -> Duration {
-        self.0.options.passivate_after
+    pub(super) fn options(&self) -> &ConversationOptions {
+        &self.0.options
+    }
+
+    /// How many actors there have been.
+    #[cfg(test)]
+    pub(super) fn activations(&self) -> u64 {
+        self.0.generations.load(Ordering::Relaxed)
     }
 
     pub(super) fn writer(&self) -> &Writer {

@@ -130,7 +130,9 @@ pub(super) struct Machine<T> {
     /// How the model ended, until that is being stored.
     ending: Option<Ending>,
     busy: Busy<T>,
-    waiting: VecDeque<Waiting<T>>,
+    waiting: VecDeque<Box<Waiting<T>>>,
+    /// The last turn was let go of, to save memory: the store has it.
+    forgot_last: bool,
     effects: Vec<Effect<T>>,
     left: bool,
 }
@@ -138,8 +140,11 @@ pub(super) struct Machine<T> {
 impl<T> Machine<T> {
     /// A machine for a conversation as it was loaded; a turn that was left open goes on.
     pub(super) fn new(key: ConversationKey, loaded: Option<Loaded>, at: Timestamp) -> Self {
-        let state =
-            loaded.map(|Loaded { conversation, open, last }| State { conversation, open: open.into(), last });
+        let state = loaded.map(|Loaded { conversation, open, last }| State {
+            conversation,
+            open: open.into(),
+            last: last.map(Box::new),
+        });
         let mut machine = Self {
             key,
             state,
@@ -147,6 +152,7 @@ impl<T> Machine<T> {
             ending: None,
             busy: Busy::Nothing,
             waiting: VecDeque::new(),
+            forgot_last: false,
             effects: Vec::new(),
             left: false,
         };
@@ -216,7 +222,7 @@ impl<T> Machine<T> {
         if let Command::Stop { turn, .. } = &mut command {
             self.stop_arrives(turn);
         }
-        self.waiting.push_back(Waiting { sender, command, at, repeat });
+        self.waiting.push_back(Box::new(Waiting { sender, command, at, repeat }));
         self.go_on(at);
     }
 
@@ -412,6 +418,12 @@ impl<T> Machine<T> {
         }
     }
 
+    /// Nothing has happened for a while: lets go of what the store can give again.
+    pub(super) fn rest(&mut self) {
+        self.waiting = VecDeque::new();
+        self.forgot_last |= self.state.as_mut().and_then(|state| state.last.take()).is_some();
+    }
+
     /// Does whatever can be done now.
     fn go_on(&mut self, at: Timestamp) {
         while matches!(self.busy, Busy::Nothing) && !self.left {
@@ -432,7 +444,7 @@ impl<T> Machine<T> {
     }
 
     /// A command's turn has come: perhaps it was stored before.
-    fn next(&mut self, waiting: Waiting<T>) {
+    fn next(&mut self, waiting: Box<Waiting<T>>) {
         let named = match &waiting.command {
             Command::Start { message: Some(new), .. } | Command::Submit(new) => {
                 Some((new.id, &new.client_message_id))
@@ -445,10 +457,10 @@ impl<T> Machine<T> {
             .map(|(message, client)| LookUp { message, client_message_id: client.clone() });
         match look_up {
             Some(look_up) => {
-                self.busy = Busy::LookingUp(Box::new(waiting));
+                self.busy = Busy::LookingUp(waiting);
                 self.effects.push(Effect::LookUp(look_up));
             }
-            None => self.decide(waiting),
+            None => self.decide(*waiting),
         }
     }
 
@@ -457,6 +469,10 @@ impl<T> Machine<T> {
             self.decide_unborn(sender, command, at);
             return;
         };
+        if self.forgot_last && state.last.is_none() && matches!(command, Command::Retry { .. }) {
+            self.effects.push(Effect::Reply(sender, Err(Interrupted::Reload)));
+            return self.leave();
+        }
         let shown = self.shown();
         let decided = match command {
             // Stored before, without a message that could tell.

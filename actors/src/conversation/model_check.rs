@@ -214,7 +214,7 @@ impl World {
         let loaded = self.stored.clone().map(|State { conversation, open, last }| Loaded {
             conversation,
             open: open.into(),
-            last,
+            last: last.map(|turn| *turn),
         });
         self.machine = Machine::new(self.key, loaded, NOW);
         // A restarted answer begins at 0; a sealed one is another attempt now.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, future::poll_fn, stream};
 use proptest::prelude::*;
 
 use super::{
-    directory::{ConversationOptions, Directory, Opened},
+    directory::{ConversationOptions, Directory, Opened, REST_AFTER},
     messages::{Accepted, ConversationKey, NewMessage, OnBusy, Refusal},
     reader::{Cursor, Frame, Reader, Scope, Start},
     record::{Details, Metadata, TurnOptions, TurnStatus},
@@ -45,6 +45,11 @@ fn says(content: &str, synthetic: Synthetic) -> NewMessage {
     }
 }
 
+fn options() -> ConversationOptions {
+    let passivate_after = Duration::from_secs(3_600);
+    ConversationOptions { passivate_after, rest_after: REST_AFTER, running_turns: 100_000 }
+}
+
 struct Scene {
     directory: Directory,
     writer: Writer,
@@ -54,16 +59,23 @@ struct Scene {
 
 impl Scene {
     async fn with(passivate_after: Duration) -> Self {
+        Self::with_options(ConversationOptions { passivate_after, ..options() }).await
+    }
+
+    async fn resting_at_once() -> Self {
+        Self::with_options(ConversationOptions { rest_after: Duration::ZERO, ..options() }).await
+    }
+
+    async fn with_options(options: ConversationOptions) -> Self {
         let store = test_store().await;
         let writer = Writer::start(&store, "test").await.expect("a writer");
-        let options = ConversationOptions { passivate_after, running_turns: 100_000 };
         let answerers = Answerers::new(vec![Model::Synthetic(Synthetic::default())]);
         let directory = Directory::new(store.clone(), writer.clone(), answerers, options);
         Self { directory, writer, store, org: OrgId::generate() }
     }
 
     async fn new() -> Self {
-        Self::with(Duration::from_secs(3_600)).await
+        Self::with_options(options()).await
     }
 
     async fn start(&self, message: NewMessage) -> (ConversationKey, Accepted) {
@@ -165,7 +177,9 @@ async fn a_message_that_meets_a_leaving_actor_is_answered_all_the_same() {
 
 #[actix::test]
 async fn an_idle_actor_leaves_and_the_next_message_finds_everything_in_the_store() {
-    let scene = Scene::with(Duration::from_millis(1)).await;
+    let idle =
+        ConversationOptions { passivate_after: Duration::ZERO, rest_after: Duration::ZERO, ..options() };
+    let scene = Scene::with_options(idle).await;
     let (key, accepted) = scene.start(says("hello", quick(1))).await;
     scene.finish(key, &accepted).await;
     while scene.directory.live() > 0 {
@@ -192,6 +206,24 @@ async fn a_stop_is_stored_with_what_was_shown_and_the_next_turn_begins() {
     frames.extend(read_to_end(reader).await);
     assert_eq!(text_of(&frames), &*reply.expect("readable").expect("stored").content);
     assert_eq!(kinds(&scene.finish(key, &second).await).last(), Some(&"turn.completed"));
+}
+
+#[actix::test]
+async fn a_turn_is_tried_again_also_after_its_actor_let_go_of_it() {
+    let scene = Scene::resting_at_once().await;
+    let (key, accepted) = scene.start(says("hello", quick(2))).await;
+    scene.finish(key, &accepted).await;
+    let mut of = accepted.turn.expect("has a turn").id;
+    // The actor rests as soon as it is idle, and the successor is the one that knows the turn.
+    while scene.directory.activations() < 3 {
+        let again = scene.directory.retry(key, of, TurnId::generate(), None).await;
+        let again = again.expect("the last turn has ended");
+        let turn = again.turn.as_ref().expect("a new turn");
+        assert_eq!(turn.retry_of, Some(of));
+        of = turn.id;
+        scene.finish(key, &again).await;
+        tokio::task::yield_now().await;
+    }
 }
 
 #[actix::test]
@@ -311,7 +343,7 @@ async fn a_restart_goes_on_with_what_was_open_and_takes_no_cursor_twice() {
         scene.store.clone(),
         scene.writer.clone(),
         Answerers::new(vec![Model::Synthetic(quick(4))]),
-        ConversationOptions { passivate_after: Duration::from_secs(3_600), running_turns: 100 },
+        options(),
     );
     assert_eq!(successor.recover(&[]).await.expect("the store can be read"), 1);
     // The turn was asked to be held again: a stop lets it end.

@@ -39,8 +39,8 @@ pub(super) struct State {
     pub(super) conversation: Conversation,
     /// The running turn, then those that wait.
     pub(super) open: VecDeque<Turn>,
-    /// The turn that ended last.
-    pub(super) last: Option<Turn>,
+    /// The turn that was accepted last, once it has ended.
+    pub(super) last: Option<Box<Turn>>,
 }
 
 /// What readers have been shown of the running turn's answer: all that a stop can keep.
@@ -77,7 +77,7 @@ impl State {
 
     /// A turn that is open, or ended last.
     pub(super) fn turn(&self, id: TurnId) -> Option<&Turn> {
-        self.open.iter().chain(&self.last).find(|turn| turn.id == id)
+        self.open.iter().chain(self.last.as_deref()).find(|turn| turn.id == id)
     }
 
     fn change(&self, at: Timestamp, idempotency: Option<Row>) -> Change {
@@ -483,7 +483,7 @@ impl Change {
         self.put_turn(turn.clone());
         // Only the turn accepted last can be tried again.
         if self.next.last.as_ref().is_none_or(|last| last.accepted_sequence <= turn.accepted_sequence) {
-            self.next.last = Some(turn);
+            self.next.last = Some(Box::new(turn));
         }
     }
 
