@@ -26,7 +26,7 @@ use std::{
 
 pub(crate) use self::{
     client::{Client, Reply, Request},
-    events::{Event, EventStream},
+    events::{Ending, Event, EventStream},
     organization::Organization,
     server::{Output, Server},
     wire::Connection,
