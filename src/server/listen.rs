@@ -16,12 +16,13 @@ use actix_web::{
     web,
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::time::timeout;
 
 use super::{Parts, StartError, places::Places, plain_spoken::PlainSpoken};
 use crate::{
     http::{
         self, auth,
-        middleware::{Connections, InFlight, observe},
+        middleware::{Connections, InFlight, Place, Surplus, observe},
     },
     telemetry::{Exposition, HttpMetrics},
 };
@@ -31,6 +32,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longer than the 60 s for which the usual proxies keep a connection, so that they close it, not we.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// A connection for which there is no place keeps others from being told so.
+const SURPLUS_ASKS_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a connection that ends may take for it.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -90,17 +94,15 @@ pub(super) fn listen(
             .h1_allow_half_closed(false)
             // Idle connections end with the server, not with its patience.
             .graceful_shutdown_signal(move || stopping.clone().announced())
-            .on_connect_ext(move |_: &PlainSpoken, data: &mut Extensions| {
-                data.insert(connections.enter());
+            .on_connect_ext(|connection: &PlainSpoken, data: &mut Extensions| {
+                if connection.is_surplus() {
+                    data.insert(Surplus);
+                }
             })
             .h1(map_config(app().into_factory().map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        let accept = fn_service(async |socket: TcpStream| {
-            tune(&socket);
-            let peer = socket.peer_addr().ok();
-            Ok::<_, DispatchError>((PlainSpoken::new(socket), peer))
-        });
+        let accept = fn_service(move |socket: TcpStream| accept(socket, connections.enter()));
         accept.and_then(http)
     };
     let asked = parts.config.server.listen;
@@ -114,6 +116,16 @@ pub(super) fn listen(
         .listen("http", listener, http)
         .map_err(refused(asked))?;
     Ok(launch(server.run(), address))
+}
+
+/// Takes a connection in, unless it is one too many and does not even ask for anything.
+async fn accept(socket: TcpStream, place: Place) -> Result<(PlainSpoken, Option<SocketAddr>), DispatchError> {
+    tune(&socket);
+    if place.is_surplus && timeout(SURPLUS_ASKS_WITHIN, socket.readable()).await.is_err() {
+        return Err(DispatchError::SlowRequestTimeout);
+    }
+    let peer = socket.peer_addr().ok();
+    Ok((PlainSpoken::new(socket, place), peer))
 }
 
 /// As the standard library binds, but with room for a burst.

@@ -13,7 +13,10 @@ use actix_web::{http::StatusCode, rt::net::TcpStream};
 use openclaw_actors::ids::RequestId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::{error::ApiError, middleware::REQUEST_ID};
+use crate::http::{
+    error::ApiError,
+    middleware::{Place, REQUEST_ID},
+};
 
 /// No bare answer is longer.
 const LONGEST_BARE: usize = 256;
@@ -25,11 +28,17 @@ pub(super) struct PlainSpoken {
     /// What is written instead of a bare answer, and how much of it is.
     instead: Vec<u8>,
     written: usize,
+    place: Place,
 }
 
 impl PlainSpoken {
-    pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, instead: Vec::new(), written: 0 }
+    pub(super) fn new(socket: TcpStream, place: Place) -> Self {
+        Self { socket, instead: Vec::new(), written: 0, place }
+    }
+
+    /// It came when all places were taken.
+    pub(super) fn is_surplus(&self) -> bool {
+        self.place.is_surplus
     }
 }
 

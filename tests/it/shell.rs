@@ -215,3 +215,16 @@ fn a_store_that_is_away_makes_the_server_unready_until_it_is_back() {
     });
     assert!(server.stop().success());
 }
+
+#[test]
+fn a_crowd_that_says_nothing_is_let_go_and_the_server_answers_again() {
+    let server = Server::with(&[("server.max_connections", "4"), ("server.workers", "2")]);
+    // More than are served and than are told to come back: the rest waits in the kernel's queue.
+    let crowd: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    eventually("the silent ones are let go", || {
+        let reply = server.client().request("GET", "/healthz").try_send().ok()?;
+        (reply.code() == 200).then_some(())
+    });
+    drop(crowd);
+    server.client().get("/readyz").status(200);
+}

@@ -1,8 +1,8 @@
 //! Open connections, counted, so that too many are refused at once instead of left hanging.
 //!
-//! actix stops accepting at `max_connections`, and the kernel then lets newcomers wait in its queue without an answer.
-//! So that limit is only the last line. Before it stands ours: a connection past it is accepted, its first request
-//! gets a 503, and it is closed.
+//! actix stops accepting at its own limit, and the kernel then lets newcomers wait in its queue without an answer. So
+//! that limit is only the last line. Before it stands ours: a connection past it is accepted, its first request gets
+//! a 503, and it is closed; one that says nothing is closed before it takes another's place.
 
 use std::sync::{
     Arc,
@@ -18,11 +18,15 @@ pub struct Connections {
 
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Place {
     open: Arc<AtomicUsize>,
     /// It came when all places were taken.
     pub is_surplus: bool,
 }
+
+/// Marks, in a connection's data, that it came when all places were taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Surplus;
 
 impl Connections {
     /// `most` are served; those beyond are told to come back.
@@ -33,13 +37,13 @@ impl Connections {
 
     /// Counts a new connection.
     #[must_use]
-    pub fn enter(&self) -> Connection {
+    pub fn enter(&self) -> Place {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        Connection { open: Arc::clone(&self.open), is_surplus: before >= self.most }
+        Place { open: Arc::clone(&self.open), is_surplus: before >= self.most }
     }
 }
 
-impl Drop for Connection {
+impl Drop for Place {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }

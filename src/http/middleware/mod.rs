@@ -11,7 +11,7 @@ use std::rc::Rc;
 use actix_web::{HttpMessage, HttpRequest, http::header::HeaderName};
 
 pub use self::{
-    connections::{Connection, Connections},
+    connections::{Connections, Place, Surplus},
     in_flight::InFlight,
     observe::observe,
     trace::TraceContext,

@@ -14,10 +14,10 @@ use actix_web::{
     web,
 };
 use futures_util::FutureExt;
-use openclaw_actors::ids::RequestId;
+use openclaw_actors::{ids::RequestId, metrics::METRICS};
 use tracing::{Instrument, Span, error, field, info_span, warn};
 
-use super::{Connection, InFlight, REQUEST_ID, RequestName, TraceContext, headers};
+use super::{InFlight, REQUEST_ID, RequestName, Surplus, TraceContext, headers};
 use crate::{http::error::ApiError, telemetry::HttpMetrics};
 
 const LONGEST_REQUEST_ID: usize = 128;
@@ -80,7 +80,8 @@ pub async fn observe(
 
 /// What is refused before any route is looked at.
 fn refused(request: &ServiceRequest) -> Option<ApiError> {
-    if request.conn_data::<Connection>().is_some_and(|connection| connection.is_surplus) {
+    if request.conn_data::<Surplus>().is_some() {
+        METRICS.refused("too_many_connections");
         return Some(ApiError::overloaded().closing());
     }
     headers::check(request.headers()).err()
