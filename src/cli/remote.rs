@@ -159,6 +159,8 @@ impl Remote {
 
     fn failed(&self, error: &SendRequestError) -> CallError {
         match error {
+            // awc's word for a connection that ended before the answer's head.
+            SendRequestError::Connect(ConnectError::Disconnected) => self.broken(&"there was no answer"),
             SendRequestError::Connect(ConnectError::Io(cause)) => self.unreachable(cause),
             SendRequestError::Connect(cause) => self.unreachable(cause),
             SendRequestError::Send(cause) => self.broken(cause),

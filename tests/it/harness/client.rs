@@ -1,6 +1,6 @@
 //! A blocking HTTP client: one connection per request.
 
-use std::{io, ops::Index, time::Duration};
+use std::{io, net::SocketAddr, ops::Index, time::Duration};
 
 use serde_json::Value;
 
@@ -16,6 +16,11 @@ pub(crate) struct Client {
 impl Client {
     pub(super) fn new(address: Address, key: Option<String>) -> Self {
         Self { address, key }
+    }
+
+    /// Speaks to whatever listens there.
+    pub(crate) fn to(address: SocketAddr, key: &str) -> Self {
+        Self::new(Address::fixed(address), Some(key.to_owned()))
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {

@@ -16,6 +16,8 @@ mod client;
 mod events;
 mod organization;
 mod outage;
+mod program;
+mod relay;
 mod server;
 mod wire;
 
@@ -28,6 +30,8 @@ pub(crate) use self::{
     client::{Client, Reply, Request},
     events::{Ending, Event, EventStream},
     organization::Organization,
+    program::Program,
+    relay::Relay,
     server::{Output, Server},
     wire::Connection,
 };

@@ -13,7 +13,7 @@ use openclaw_actors::testing::TestPlace;
 
 use super::{Client, Connection, Organization, eventually, outage};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_openclaw-server");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_openclaw-server");
 
 /// What most tests want: answers at once, and no limit in the way.
 const DEFAULTS: [(&str, &str); 5] = [
@@ -29,6 +29,10 @@ const DEFAULTS: [(&str, &str); 5] = [
 pub(crate) struct Address(Arc<Mutex<SocketAddr>>);
 
 impl Address {
+    pub(super) fn fixed(address: SocketAddr) -> Self {
+        Self(Arc::new(Mutex::new(address)))
+    }
+
     pub(crate) fn get(&self) -> SocketAddr {
         *self.0.lock().unwrap()
     }
@@ -76,7 +80,7 @@ impl Server {
         let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
         let settings = DEFAULTS.iter().chain(settings).map(owned).collect();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let address = Address(Arc::new(Mutex::new(nowhere)));
+        let address = Address::fixed(nowhere);
         let mut server = Self { process: None, settings, address, place };
         server.start_again();
         server
@@ -226,6 +230,11 @@ impl Server {
     /// Where it listens now.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.get()
+    }
+
+    /// Where it listens, now and after each start.
+    pub(super) fn shared_address(&self) -> Address {
+        self.address.clone()
     }
 
     /// A client without a key.
