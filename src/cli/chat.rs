@@ -83,54 +83,59 @@ struct Session {
 
 impl Session {
     async fn run(&mut self, greeting: &str) -> Outcome {
-        let types = self.keyboard.is_terminal();
-        if types {
+        let is_typed = self.keyboard.is_terminal();
+        if is_typed {
             self.screen.note(greeting)?;
         }
         if let Some(id) = self.conversation {
-            self.go_on(id, types).await?;
+            self.go_on(id).await?;
         }
         loop {
-            if types {
+            if is_typed {
                 self.screen.prompt()?;
             }
             match self.keyboard.next().await {
                 Input::Line(line) if line == STOP => self.screen.note("nothing is being answered")?,
-                Input::Line(line) => self.say(&line, types).await?,
-                Input::Interrupt if !types => return Ok(ExitCode::from(INTERRUPTED)),
+                Input::Line(line) => {
+                    let question = Question::new(self.conversation, &line);
+                    self.show(Source::Question(question), Answer::default()).await?;
+                }
+                Input::Interrupt if !is_typed => return Ok(ExitCode::from(INTERRUPTED)),
                 Input::Interrupt | Input::End => break,
             }
         }
-        if types && let Some(id) = self.conversation {
-            self.screen.note(&format!("to go on with this conversation: --conversation {id}"))?;
+        if is_typed {
+            self.screen.leave_prompt()?;
+            if let Some(id) = self.conversation {
+                self.screen.note(&format!("to go on with this conversation: --conversation {id}"))?;
+            }
         }
-        Ok(if self.failed && !types { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.failed && !is_typed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     /// Shows what was said last, and the answer that is being given now.
-    async fn go_on(&mut self, id: ConversationId, types: bool) -> Result<(), Lost> {
+    async fn go_on(&mut self, id: ConversationId) -> Result<(), Lost> {
         // In this order: an answer that ends in between is among the messages.
         let running = self.service.conversation(id).await?.active_turn_id;
         let messages = self.service.last_messages(id, HISTORY).await?;
         self.reached = true;
-        if types {
+        if self.keyboard.is_terminal() {
             for message in &messages {
                 self.screen.earlier(message)?;
             }
         }
         match running.filter(|turn| !messages.iter().any(|message| message.answers(*turn))) {
-            Some(turn) => self.follow(Source::Turn, Answer::to(id, turn)).await,
+            Some(turn) => self.show(Source::Turn, Answer::to(id, turn)).await,
             None => Ok(()),
         }
     }
 
-    /// Sends a message and shows its answer. A program that pipes lines cannot do anything about what would go wrong
-    /// with the next one too, so that ends the chat; a person can.
-    async fn say(&mut self, content: &str, types: bool) -> Result<(), Lost> {
-        let question = Question::new(self.conversation, content);
-        match self.follow(Source::Question(question), Answer::default()).await {
-            Err(Lost::GivenUp) if types => Ok(()),
-            Err(Lost::Call(error)) if types || error.is_of_this_request() => {
+    /// Shows an answer. A program that pipes lines can do nothing about what would go wrong with the next one too, so
+    /// that ends the chat; a person can.
+    async fn show(&mut self, source: Source, answer: Answer) -> Result<(), Lost> {
+        match self.follow(source, answer).await {
+            Err(Lost::GivenUp) => Ok(self.screen.note("not waited for any longer")?),
+            Err(Lost::Call(error)) if self.keyboard.is_terminal() || error.is_of_this_request() => {
                 self.failed = true;
                 Ok(self.screen.note(&error.to_string())?)
             }

@@ -24,6 +24,11 @@ impl Screen {
         err.flush()
     }
 
+    /// Nothing was typed at the prompt.
+    pub(super) fn leave_prompt(&mut self) -> io::Result<()> {
+        writeln!(io::stderr())
+    }
+
     /// More of an answer, as soon as it comes.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         let mut out = io::stdout();
