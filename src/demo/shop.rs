@@ -117,7 +117,9 @@ async fn stock(knowledge: &Knowledge, org: OrgId) -> Result<usize, ShopError> {
         let draft = Draft::read(fields, content)?;
         let target = PutTarget::External(ArticleId::generate());
         let now = Timestamp::now();
-        knowledge.put(PutArticle { org, target, draft, only_if: Precondition::None, now }).await?;
+        knowledge
+            .put(PutArticle { org, target, draft, only_if: Precondition::None, now, idempotency: None })
+            .await?;
         count += 1;
     }
     Ok(count)

@@ -7,11 +7,15 @@ mod view;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     web::{self, Data},
 };
 use openclaw_actors::{
     clock::Timestamp,
+    idempotency::{Effect, Stamp},
     ids::{ArticleId, OrgId},
     knowledge::{
         article::{Draft, Fields, StoredArticle},
@@ -20,6 +24,7 @@ use openclaw_actors::{
             ArticleName, Change, DeleteArticle, KnowledgeError, Precondition, Put, PutArticle, PutTarget,
         },
     },
+    writer::Row,
 };
 
 use self::parameters::IndexState;
@@ -32,6 +37,7 @@ use super::{
     auth::{Caller, ReadKnowledge, WriteKnowledge},
     body::BodyLimit,
     error::ApiError,
+    idempotency::{Once, Repeatable, of_another_kind, replayed},
     json::Json,
     page::{List, Page},
     query::{PathId, Query},
@@ -54,12 +60,30 @@ const PATCH_TRIES: usize = 5;
 pub async fn create(
     caller: Caller<WriteKnowledge>,
     _: Query<Wait>,
+    repeatable: Repeatable,
     body: Json<ArticleBody>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    let (fields, content) = body.value.read()?;
-    let target = PutTarget::New(ArticleId::generate());
-    put(&parts, caller.org, target, fields, content, Precondition::None).await
+    let Json { value, raw } = body;
+    let (fields, content) = value.read()?;
+    let (id, org, shared) = (ArticleId::generate(), caller.org, parts.clone());
+    let effect = Effect::Article { article: id };
+    let act = move |stamp: Option<Stamp>| async move {
+        let row = stamp.map(|stamp| stamp.row(&effect));
+        let target = PutTarget::New(id);
+        let made = put(&shared, org, target, fields, content, Precondition::None, row).await?;
+        Ok((made, effect))
+    };
+    match repeatable.once(&parts, caller.credential(), &raw, act).await? {
+        Once::First(made) => Ok(made),
+        Once::Repeat(Effect::Article { article }) => {
+            let mut again = show(&parts, org, &ArticleName::Id(article)).await?;
+            *again.status_mut() = StatusCode::CREATED;
+            again.headers_mut().insert(header::LOCATION, location(article));
+            Ok(replayed(again))
+        }
+        Once::Repeat(other) => Err(of_another_kind(&other)),
+    }
 }
 
 /// `GET /v1/knowledge`
@@ -116,7 +140,7 @@ pub async fn replace(
 ) -> Result<HttpResponse, ApiError> {
     let only_if = condition::of(request.headers())?;
     let (fields, content) = body.value.read()?;
-    put(&parts, caller.org, PutTarget::Stored(*id), fields, content, only_if).await
+    put(&parts, caller.org, PutTarget::Stored(*id), fields, content, only_if, None).await
 }
 
 /// `PATCH /v1/knowledge/{id}`
@@ -139,7 +163,7 @@ pub async fn change(
         // What the patch does not name is what was read just now, so it must still be so when written.
         let unchanged = Precondition::Version(vec![stored.article.version]);
         let (fields, content) = patch.clone().apply(stored)?;
-        match put(&parts, caller.org, PutTarget::Stored(*id), fields, content, unchanged).await {
+        match put(&parts, caller.org, PutTarget::Stored(*id), fields, content, unchanged, None).await {
             Err(error) if error.code() == "version_conflict" => {}
             answered => return answered,
         }
@@ -181,7 +205,7 @@ pub async fn put_external(
     }
     fields.external_id = Some(external_id);
     let target = PutTarget::External(ArticleId::generate());
-    put(&parts, caller.org, target, fields, content, only_if).await
+    put(&parts, caller.org, target, fields, content, only_if, None).await
 }
 
 /// `GET /v1/knowledge/external/{external_id}`
@@ -249,11 +273,12 @@ async fn put(
     fields: Fields,
     content: String,
     only_if: Precondition,
+    idempotency: Option<Row>,
 ) -> Result<HttpResponse, ApiError> {
     let shown = content.clone();
     // Reading four megabytes of markup takes its time, which is not the other requests'.
     let draft = web::block(move || Draft::read(fields, content)).await.map_err(ApiError::internal)??;
-    let message = PutArticle { org, target, draft, only_if, now: Timestamp::now() };
+    let message = PutArticle { org, target, draft, only_if, now: Timestamp::now(), idempotency };
     let Put { article, change, indexed } = parts.knowledge.put(message).await?;
     let status = match change {
         Change::Created => StatusCode::CREATED,
@@ -262,9 +287,15 @@ async fn put(
     let mut answer = HttpResponse::build(status);
     answer.insert_header((header::ETAG, condition::etag(article.version)));
     if change == Change::Created {
-        answer.insert_header((header::LOCATION, format!("/v1/knowledge/{}", article.id)));
+        answer.insert_header((header::LOCATION, location(article.id)));
     }
     Ok(answer.json(ArticleView::of(&article, Some(shown), Some(indexed))))
+}
+
+fn location(article: ArticleId) -> HeaderValue {
+    // An id is visible ASCII.
+    HeaderValue::try_from(format!("/v1/knowledge/{article}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("/"))
 }
 
 async fn remove(

@@ -58,6 +58,26 @@ fn what_is_written_is_found_by_the_next_request() {
 }
 
 #[test]
+fn an_article_that_is_sent_again_under_its_key_is_made_once() {
+    let mut server = Server::start();
+    let shop = server.organization();
+    let make = |content: &str| {
+        let body = json!({ "title": "Parcels", "content": content });
+        shop.request("POST", "/v1/knowledge").header("Idempotency-Key", "article-1").json(&body).send()
+    };
+    let first = make("By train.").status(201);
+    assert_eq!(first.header("Idempotent-Replayed"), None);
+    for _ in 0..2 {
+        let again = make("By train.").status(201);
+        assert_eq!(again.header("Idempotent-Replayed"), Some("true"));
+        assert_eq!((again.header("Location"), &again["id"]), (first.header("Location"), &first["id"]));
+        server.crash();
+    }
+    make("By ship.").refused(422, "idempotency_key_reused");
+    assert_eq!(shop.get("/v1/knowledge").status(200)["data"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_restart_forgets_nothing() {
     let mut server = Server::start();
     let org = server.organization();

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    ids::{ConversationId, KeyId, MessageId, OrgId, TurnId},
+    ids::{ArticleId, ConversationId, KeyId, MessageId, OrgId, TurnId},
     store::{Store, StoreError},
     writer::{Op, Row, WriteError, Writer},
 };
@@ -84,6 +84,11 @@ pub enum Effect {
         /// Its second key.
         secondary: KeyId,
     },
+    /// An article was made.
+    Article {
+        /// The article.
+        article: ArticleId,
+    },
     /// Something that leaves nothing to refer to.
     Nothing,
 }
@@ -97,7 +102,7 @@ impl Effect {
             | Self::Retry { conversation, .. }
             | Self::Stopped { conversation, .. }
             | Self::Conversation { conversation } => Some(conversation),
-            Self::Key { .. } | Self::Organization { .. } | Self::Nothing => None,
+            Self::Key { .. } | Self::Organization { .. } | Self::Article { .. } | Self::Nothing => None,
         }
     }
 }

@@ -200,7 +200,11 @@ impl Turn {
             Decision::Write(article, change) => {
                 let content = message.draft.content.clone();
                 let stored = StoredArticle { article, content };
-                if !self.commit(|op, org| sql::put(op, org, &stored)).await? {
+                let fill = |op: &mut Op, org| {
+                    sql::put(op, org, &stored);
+                    op.rows.extend(message.idempotency.clone());
+                };
+                if !self.commit(fill).await? {
                     return Ok(None);
                 }
                 let (article, document) = (Arc::new(stored.article.clone()), message.draft.document.clone());

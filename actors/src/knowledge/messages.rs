@@ -6,7 +6,7 @@ use super::article::{Article, Draft};
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
 use crate::store::StoreError;
-use crate::writer::WriteError;
+use crate::writer::{Row, WriteError};
 
 /// Writes an article and makes it searchable. Answered once both are done.
 #[derive(Debug, Message)]
@@ -22,6 +22,8 @@ pub struct PutArticle {
     pub only_if: Precondition,
     /// The present.
     pub now: Timestamp,
+    /// Stored with the effect: the `Idempotency-Key`'s row.
+    pub idempotency: Option<Row>,
 }
 
 /// The article to write.

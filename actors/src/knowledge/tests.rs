@@ -34,7 +34,8 @@ impl Scene {
         draft: Draft,
         only_if: Precondition,
     ) -> Result<Put, KnowledgeError> {
-        let message = PutArticle { org: self.org, target, draft, only_if, now: Timestamp::now() };
+        let message =
+            PutArticle { org: self.org, target, draft, only_if, now: Timestamp::now(), idempotency: None };
         self.knowledge.put(message).await
     }
 
@@ -194,6 +195,7 @@ async fn two_processes_that_write_at_once_lose_nothing() {
             draft: draft(&title, "Text.").with_external_id(&title),
             only_if: Precondition::None,
             now: Timestamp::now(),
+            idempotency: None,
         };
         let knowledge = knowledge.clone();
         async move { knowledge.put(message).await.unwrap() }

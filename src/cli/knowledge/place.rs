@@ -204,6 +204,7 @@ async fn put_in_store(
             draft,
             only_if: Precondition::None,
             now: Timestamp::now(),
+            idempotency: None,
         },
         Err(error) => return Ok(Err(Refusal { code: error.code().to_owned(), message: error.to_string() })),
     };

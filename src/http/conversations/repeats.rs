@@ -33,6 +33,7 @@ pub(super) async fn accepted(
         | Effect::Conversation { .. }
         | Effect::Key { .. }
         | Effect::Organization { .. }
+        | Effect::Article { .. }
         | Effect::Nothing => return Err(of_another_kind(effect)),
     };
     let (store, key) = (&parts.store, (org, conversation));

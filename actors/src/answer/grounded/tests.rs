@@ -98,6 +98,7 @@ async fn an_answer_streams_word_by_word_and_ends_with_what_is_known_of_it() {
         draft: Draft::read(fields("Parcels"), content.to_owned()).unwrap(),
         only_if: Precondition::None,
         now: Timestamp::now(),
+        idempotency: None,
     };
     knowledge.put(put).await.unwrap();
     let question = |text: &str| Question {
