@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::harness::{Connection, Server, eventually};
 
 const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -140,6 +142,26 @@ fn metrics_are_text_that_a_scraper_reads() {
         assert!(text.contains(series), "{series} is missing in\n{text}");
     }
     assert!(!text.contains("conv_1"), "a path is no label");
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let server = Server::start();
+    let org = server.organization();
+    let started = org.post("/v1/conversations", json!({ "message": "Where is my parcel?" })).status(201);
+    assert_eq!(started["turn"]["status"], "completed", "{}", started.text());
+    let expected = [
+        r#"openclaw_http_requests_total{route="/v1/conversations",method="POST",status="201"} 1"#,
+        r#"openclaw_turns_total{status="completed"} 1"#,
+        "openclaw_conversations_active 1",
+        r#"openclaw_time_to_completion_seconds_count{model="synthetic"} 1"#,
+    ];
+    // An answer is timed once its last byte is written, which may be after the client has read it.
+    let text = eventually("all of it is counted", || {
+        let text = server.client().get("/metrics").status(200).text();
+        expected.iter().all(|series| text.contains(series)).then_some(text)
+    });
+    assert!(!text.contains(&org.id) && !text.contains("conv_"), "no id is a label");
 }
 
 #[test]

@@ -32,6 +32,7 @@ use crate::{
     answer::Answerers,
     clock::Timestamp,
     ids::{OrgId, TurnId},
+    metrics::{ByStatus, METRICS},
     store::{Store, StoreError},
     supervision::End,
     writer::{Row, Writer},
@@ -92,13 +93,14 @@ pub struct Figures {
 
 impl Figures {
     pub(super) fn count(&self, turn: TurnStatus) {
-        let counter = match turn {
-            TurnStatus::Completed => &self.completed,
-            TurnStatus::Stopped => &self.stopped,
-            TurnStatus::Failed => &self.failed,
+        let (counter, status) = match turn {
+            TurnStatus::Completed => (&self.completed, "completed"),
+            TurnStatus::Stopped => (&self.stopped, "stopped"),
+            TurnStatus::Failed => (&self.failed, "failed"),
             TurnStatus::Queued | TurnStatus::Running => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        METRICS.turns.get_or_create(&ByStatus { status }).inc();
     }
 }
 
@@ -494,6 +496,7 @@ impl Directory {
     }
 
     fn activate(&self, key: ConversationKey, fresh: bool) -> Live {
+        METRICS.conversations_active.inc();
         let generation = self.0.generations.fetch_add(1, Ordering::Relaxed);
         let actor = ConversationActor::activate(self.clone(), key, generation, fresh);
         Live { actor, generation }
@@ -511,11 +514,13 @@ impl Directory {
 
     /// An actor's future was dropped. Runs in the middle of an unwinding if it panicked.
     pub(super) fn ended(&self, key: ConversationKey, generation: u64, end: End, turn_open: bool) {
+        METRICS.conversations_active.dec();
         self.leave(key, generation);
         if end == End::Stopped {
             return;
         }
         self.0.figures.restarts.fetch_add(1, Ordering::Relaxed);
+        METRICS.restarted("conversation");
         error!(org.id = %key.0, conversation.id = %key.1, "a conversation's actor panicked");
         self.note_fault(key);
         if turn_open && let Some(arbiter) = Arbiter::try_current() {
