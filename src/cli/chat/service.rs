@@ -108,7 +108,7 @@ impl Service {
 
     /// A stream ended before its answer.
     pub(super) fn broke_off(&self) -> CallError {
-        self.0.broken(&"the answer broke off")
+        self.0.broken(&"the stream ended before the answer did")
     }
 
     /// What answers is no such server: its stream makes no sense.
