@@ -250,3 +250,41 @@ fn a_crowd_that_says_nothing_is_let_go_and_the_server_answers_again() {
     drop(crowd);
     server.client().get("/readyz").status(200);
 }
+
+#[test]
+fn no_log_holds_what_people_said_or_what_opens_doors() {
+    let token = "an-admin-token-of-some-length";
+    let settings = [("log.filter", "trace"), ("log.format", "json"), ("server.admin_token", token)];
+    let mut server = Server::with(&settings);
+    let org = server.organization();
+    let said = "my-secret-is-Zwaluwstaart";
+    let body =
+        json!({ "message": said, "customer": { "email": "ada@geheim.example", "name": "Ada Lovelace" } });
+    let started = org.post("/v1/conversations", body).status(201);
+    let path = format!("/v1/conversations/{}/messages", started["conversation"]["id"].as_str().unwrap());
+    org.post(&path, json!({ "content": said, "stream": false })).status(200);
+    org.post(&path, json!({ "content": 5, "note": said })).status(400);
+    server.client_with(token).get("/v1/keys").status(401);
+    server.client_with("oc_live_nothing").get(&format!("/v1/conversations?q={said}")).status(401);
+    let made = org.post("/v1/keys", json!({ "scopes": ["conversations:read"] })).status(201);
+    server.stop();
+
+    let log = server.log();
+    assert!(log.lines().count() > 20, "it does log: {log}");
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+    }
+    let key_secret = |key: &str| key.rsplit('_').next().unwrap().to_owned();
+    for secret in [
+        said.to_owned(),
+        "geheim".to_owned(),
+        "Lovelace".to_owned(),
+        token.to_owned(),
+        key_secret(&org.primary_key),
+        key_secret(&org.secondary_key),
+        key_secret(made["secret"].as_str().unwrap()),
+    ] {
+        let leaks: Vec<_> = log.lines().filter(|line| line.contains(&secret)).collect();
+        assert!(leaks.is_empty(), "{secret}: {leaks:#?}");
+    }
+}
