@@ -107,7 +107,8 @@ if [ ${#filters[@]} -eq 0 ]; then
   say "the examples in the documentation"
   examples || failed+=("the examples in the documentation")
 fi
-say "every test on PostgreSQL, but for the model checks, which have no store and take minutes"
+# The model checks have no store, and take minutes.
+say "every test that has a store, on PostgreSQL"
 OPENCLAW_TEST_STORE=postgres run_tests "${without_a_store[@]}" "${filters[@]}" || failed+=("the tests on PostgreSQL")
 
 [ ${#failed[@]} -eq 0 ] || fail "failed: $(IFS=,; printf '%s' "${failed[*]}")"
