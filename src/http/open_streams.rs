@@ -125,6 +125,14 @@ impl ActiveStream {
         Ok(Some(Self::new(&parts.keys, &caller.principal, permit)))
     }
 
+    /// One whose credential never ends.
+    #[cfg(test)]
+    pub(super) fn unwatched() -> Self {
+        METRICS.streams_active.inc();
+        let permit = openclaw_actors::limiter::OpenStreams::new(0).open_unlimited();
+        Self { watched: Rc::default(), number: 0, waker: None, _permit: permit }
+    }
+
     /// Has its credential ended?
     pub(super) fn is_revoked(&self) -> bool {
         self.watched.revoked.get()

@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Write,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -18,7 +19,7 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use openclaw_actors::{
-    conversation::reader::{Frame, Reader},
+    conversation::reader::{Cursor, Frame, Reader},
     ids::{ConversationId, RequestId},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -45,6 +46,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// A comment that is written at once, so that the headers go out: what a client waits for.
 const GREETING: &[u8] = b":\n\n";
+
+const END_OF_BLOCK: &[u8] = b"\n\n";
 
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
@@ -144,43 +147,32 @@ impl Events {
         if let Some(timing) = &mut self.timing {
             timing.saw(frame);
         }
-        self.write_block(out, frames::kind(frame), frames::cursor(frame).map(|cursor| cursor.to_string()), {
-            let conversation = self.conversation;
-            move |out| frames::write(out, conversation, frame)
-        });
+        self.begin_block(out, frames::kind(frame), frames::cursor(frame));
+        frames::write(out, self.conversation, frame);
+        out.extend_from_slice(END_OF_BLOCK);
         if matches!(frame, Frame::Closing(_)) {
             self.end();
         }
     }
 
     fn say_goodbye(&mut self, out: &mut BytesMut, goodbye: Goodbye) {
-        let conversation = self.conversation;
-        self.write_block(out, goodbye.kind(), None, |out| frames::write_goodbye(out, conversation, goodbye));
+        self.begin_block(out, goodbye.kind(), None);
+        frames::write_goodbye(out, self.conversation, goodbye);
+        out.extend_from_slice(END_OF_BLOCK);
         self.end();
     }
 
-    fn write_block(
-        &mut self,
-        out: &mut BytesMut,
-        kind: &str,
-        id: Option<String>,
-        data: impl FnOnce(&mut BytesMut),
-    ) {
-        let mut field = |name: &[u8], value: &str| {
-            out.extend_from_slice(name);
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\n");
-        };
+    /// Everything before the data.
+    fn begin_block(&mut self, out: &mut BytesMut, kind: &str, id: Option<Cursor>) {
+        // Writing to memory does not fail.
         if let Some(retry_ms) = self.retry_ms.take() {
-            field(b"retry: ", &retry_ms.to_string());
+            let _ = writeln!(out, "retry: {retry_ms}");
         }
-        field(b"event: ", kind);
+        let _ = writeln!(out, "event: {kind}");
         if let Some(id) = id {
-            field(b"id: ", &id);
+            let _ = writeln!(out, "id: {id}");
         }
         out.extend_from_slice(b"data: ");
-        data(out);
-        out.extend_from_slice(b"\n\n");
     }
 
     /// Nothing more will come: from now on a reader that leaves has not hung up.
@@ -246,3 +238,6 @@ impl Stream for Events {
 fn draw_retry() -> u64 {
     RETRY_FROM + (RequestId::generate().as_u128() as u64) % RETRY_SPREAD
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,8 +51,9 @@ const WORKERS_WITHIN_SECONDS: u64 = 1;
 /// What the kernel holds for one reader. Left to itself it lets a stalled reader hold megabytes.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// A reader that has taken nothing for that long is gone; it can resume.
-const STALLED_WITHIN: Duration = Duration::from_secs(30);
+/// A reader that has taken nothing for that long is gone. Twice what a stream bears before it says so: the connection
+/// must still be there for the reader to be told.
+const STALLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A listener and the way to stop it.
 pub(super) struct Listener {

@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, Reply, Request, Server},
+    harness::{Client, Reply, Request, Server, times},
     talk::{Heard, Talk, endless, words},
 };
 
@@ -210,4 +210,31 @@ fn a_client_that_hung_up_and_asks_again_finds_its_message() {
     let messages = talk.messages();
     let customers: Vec<_> = messages.iter().filter(|message| message["role"] == "customer").collect();
     assert_eq!(customers.len(), 30);
+}
+
+#[test]
+fn a_crash_between_effect_and_answer_repeats_nothing() {
+    let mut server = Server::start();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    let rounds = times(8, 100);
+    for n in 0..rounds {
+        let body = json!({"content": format!("m{n}"), "wait_seconds": 0, "on_busy": "merge"});
+        let request = keyed(&org, &talk.path("/messages"), &format!("k{n}"), &body);
+        let mut connection = server.connect();
+        connection.send(&request.bytes()).unwrap();
+        // Sometimes before the effect, sometimes after it, and never after the answer was read.
+        for _ in 0..n % 4 {
+            talk.conversation();
+        }
+        server.kill();
+        drop(connection);
+        server.start_again();
+        request.send().status(202);
+    }
+    let messages = talk.messages();
+    let said: Vec<_> = messages.iter().filter(|message| message["role"] == "customer").collect();
+    assert_eq!(said.len(), rounds);
+    let told = talk.kinds().iter().filter(|kind| *kind == "message.received").count();
+    assert_eq!(told, rounds);
 }

@@ -380,3 +380,46 @@ fn a_key_holds_only_so_many_streams() {
         (stream.status() == 200).then_some(())
     });
 }
+
+#[test]
+fn a_slow_reader_misses_nothing_and_holds_up_nobody() {
+    let server = Server::start();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    // Opened, and not read until much more was said than sockets hold.
+    let mut slow = talk.client.stream(&talk.path("/stream?after=0"));
+    let mut replies = Vec::new();
+    for _ in 0..40 {
+        let sent = talk.send(json!({"content": "hi", "synthetic": words(8_192)})).status(200);
+        replies.push(sent["reply"]["content"].as_str().unwrap().to_owned());
+    }
+    let mut durable = Vec::new();
+    for reply in &replies {
+        let heard = Heard::until(&mut slow, "turn.completed");
+        assert!(heard.others.is_empty() && heard.text == *reply, "{:?}", heard.kinds());
+        durable.extend(heard.durable);
+    }
+    assert_eq!(durable, talk.events());
+}
+
+#[test]
+fn the_waits_of_people_are_measured_by_model() {
+    let server = Server::start();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    Heard::all(&mut talk.streamed(json!({"content": "hi", "synthetic": words(3)})));
+    talk.send(json!({"content": "hi"})).status(200);
+    let turn = talk.hold(silent());
+    talk.post(&format!("/turns/{turn}/stop"), json!({})).status(200);
+    let metrics = server.client().get("/metrics").status(200).text();
+    for line in [
+        "openclaw_time_to_first_token_seconds_count{model=\"synthetic\"} 1",
+        "openclaw_time_to_completion_seconds_count{model=\"synthetic\"} 2",
+        "openclaw_turns_total{status=\"completed\"} 2",
+        "openclaw_turns_total{status=\"stopped\"} 1",
+        "openclaw_conversations_active 1",
+        "openclaw_streams_active 0",
+    ] {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} in\n{metrics}");
+    }
+}

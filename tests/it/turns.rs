@@ -374,3 +374,26 @@ fn a_message_names_only_a_model_that_there_is() {
         .naming("synthetic");
     assert_eq!(talk.messages().len(), 2);
 }
+
+#[test]
+fn a_message_that_cannot_be_stored_is_refused_and_nothing_of_it_happens() {
+    let server = Server::start();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    talk.send(json!({"content": "before"})).status(200);
+    let before = talk.events();
+    server.break_store();
+    for streamed in [false, true] {
+        let refused = talk.send(json!({"content": "hi", "stream": streamed})).refused(503, "unavailable");
+        assert!(refused.retry_after().is_some());
+    }
+    org.post("/v1/conversations", json!({"message": "hi"})).refused(503, "unavailable");
+    // What is stored can be read.
+    assert_eq!(talk.events(), before);
+    let mut stream = talk.client.stream(&talk.path("/stream?after=0"));
+    assert_eq!(Heard::until(&mut stream, "turn.completed").durable, before);
+    server.mend_store();
+    eventually("the store to work again", || {
+        (talk.send(json!({"content": "hi"})).code() == 200).then_some(())
+    });
+}

@@ -92,3 +92,28 @@ async fn after_a_day_a_name_is_free() {
     let Begun::First(ticket) = idempotency.begin(asked("a")).await.unwrap() else { panic!("still known") };
     assert_eq!(ticket.was_done_after_all().await, None);
 }
+
+#[actix::test]
+async fn only_so_many_wait_for_the_first() {
+    let (_store, idempotency, _) = scene().await;
+    let Begun::First(first) = idempotency.begin(asked("a")).await.unwrap() else { panic!("a repeat") };
+    let waiting: Vec<_> = (0..MOST_WAITING)
+        .map(|_| {
+            let idempotency = idempotency.clone();
+            actix::spawn(async move { idempotency.begin(asked("a")).await })
+        })
+        .collect();
+    let are_waiting = || {
+        let all = &idempotency.0.running;
+        all.iter().map(|running| running.waiting.load(Ordering::Relaxed)).sum::<usize>()
+    };
+    while are_waiting() < MOST_WAITING {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(idempotency.begin(asked("a")).await, Err(BeginError::TooManyWaiting)));
+    let effect = effect();
+    first.done(effect.clone());
+    for waits in waiting {
+        assert!(matches!(waits.await.unwrap(), Ok(Begun::Repeat(known)) if known == effect));
+    }
+}
