@@ -47,8 +47,12 @@ impl StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
             sqlx::Error::Database(database) => database.code().is_some_and(|code| match code.len() {
-                // PostgreSQL: connection, resources, shutdown and I/O.
-                5 => ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)),
+                // PostgreSQL: connection, who may come in, resources, shutdown and I/O; no such database, a database
+                // closed to all, and one that a failover has left read-only.
+                5 => {
+                    ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+                        || ["3D000", "55000", "25006"].contains(&&*code)
+                }
                 // SQLite, whose extended codes keep the primary one in the low byte: BUSY, LOCKED, READONLY,
                 // IOERR, FULL and CANTOPEN.
                 _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)),
