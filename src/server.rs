@@ -51,6 +51,9 @@ const LOOK_FOR_WORKERS_EVERY: Duration = Duration::from_millis(5);
 /// Often enough that each sweep is small.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// How often resting conversations are looked for: looking at a hundred thousand takes some milliseconds.
+const PASSIVATE_EVERY: Duration = Duration::from_secs(5);
+
 /// How often the writer is asked whether it is broken.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -174,6 +177,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
+    actix::spawn(passivate(parts.directory.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
     Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
@@ -212,6 +216,14 @@ async fn recover(parts: web::Data<Parts>, workers: usize) {
         Ok(woken) => info!(conversations = woken, "conversations that were cut off go on"),
         // Each goes on with its next message.
         Err(error) => warn!(%error, "conversations that were cut off could not be found"),
+    }
+}
+
+/// Lets conversations that have rested for long leave memory.
+async fn passivate(directory: Directory) {
+    loop {
+        tokio::time::sleep(PASSIVATE_EVERY).await;
+        directory.passivate();
     }
 }
 

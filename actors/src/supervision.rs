@@ -15,6 +15,14 @@ pub enum End {
     Panicked,
 }
 
+impl End {
+    /// How an actor ends that is being dropped now, on this thread.
+    #[must_use]
+    pub fn of_this_thread() -> Self {
+        if std::thread::panicking() { Self::Panicked } else { Self::Stopped }
+    }
+}
+
 /// A field of a supervised actor: calls back when the actor is dropped.
 pub struct Lifeline {
     ended: Option<Box<dyn FnOnce(End)>>,
@@ -37,7 +45,7 @@ impl fmt::Debug for Lifeline {
 impl Drop for Lifeline {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            ended(if std::thread::panicking() { End::Panicked } else { End::Stopped });
+            ended(End::of_this_thread());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It is the only writer of its conversation. A turn outlives its reader: the answer is completed and stored anyway.
 //! It may die at any line: what was acknowledged is in the store, and a successor goes on from there.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{fut::wrap_future, prelude::*};
 use futures_util::{StreamExt, future, stream};
@@ -24,7 +24,7 @@ use crate::{
     answer::{AnswerError, AnswerStream, Chunk},
     clock::Timestamp,
     store::StoreError,
-    supervision::Lifeline,
+    supervision::End,
     writer::Op,
 };
 
@@ -48,27 +48,32 @@ enum Life {
 pub(super) struct ConversationActor {
     directory: Directory,
     key: ConversationKey,
-    generation: u64,
+    generation: u32,
     life: Life,
     /// Held while a turn is open, so that its text has somewhere to be.
     feed: Option<Arc<Feed>>,
     /// What was said; loaded when the model is first asked, dropped when idle.
-    history: Option<History>,
+    history: Option<Box<History>>,
     /// The model's call.
     model: Option<SpawnHandle>,
     /// Counts the running turn.
     permit: Option<Permit>,
     active_at: Instant,
+    /// Idle for a while, as the directory knows.
+    rests: bool,
     timer: Option<SpawnHandle>,
     leaving: Option<oneshot::Sender<()>>,
-    turn_open: Rc<Cell<bool>>,
-    _lifeline: Lifeline,
 }
 
 /// Store what is being stored, then stop.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Leave;
+
+/// Stop, if nothing has happened since the directory looked.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct LeaveIfResting;
 
 /// What the model's stream gives.
 struct FromModel {
@@ -81,14 +86,14 @@ impl ConversationActor {
     pub(super) fn activate(
         directory: Directory,
         key: ConversationKey,
-        generation: u64,
+        generation: u32,
         fresh: bool,
     ) -> Addr<Self> {
-        let turn_open = Rc::new(Cell::new(false));
-        let (watched, open) = (directory.clone(), Rc::clone(&turn_open));
-        let lifeline = Lifeline::new(move |end| watched.ended(key, generation, end, open.get()));
         let (life, history) = match fresh {
-            true => (Life::Live(Box::new(Machine::new(key, None, Timestamp::now()))), Some(History::empty())),
+            true => (
+                Life::Live(Box::new(Machine::new(key, None, Timestamp::now()))),
+                Some(Box::new(History::empty())),
+            ),
             false => (Life::Loading, None),
         };
         Self {
@@ -101,10 +106,9 @@ impl ConversationActor {
             model: None,
             permit: None,
             active_at: Instant::now(),
+            rests: false,
             timer: None,
             leaving: None,
-            turn_open,
-            _lifeline: lifeline,
         }
         .start()
     }
@@ -139,6 +143,9 @@ impl ConversationActor {
     /// Does what the machine decided, until it has nothing more to do.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         self.active_at = Instant::now();
+        if std::mem::take(&mut self.rests) {
+            self.directory.stirs(self.key, self.generation);
+        }
         while let Some(effects) = self.machine().map(Machine::effects).filter(|effects| !effects.is_empty()) {
             for effect in effects {
                 self.carry_out_one(effect, ctx);
@@ -192,7 +199,6 @@ impl ConversationActor {
     /// Keeps what others ask about this actor up to date: is a turn open, does one run, may it leave?
     fn note_state(&mut self, ctx: &mut Context<Self>) {
         let Life::Live(machine) = &self.life else { return };
-        self.turn_open.set(machine.has_open_turn());
         match (machine.running().is_some(), &self.permit) {
             (true, None) => self.permit = Some(self.directory.count_running()),
             (false, Some(_)) => self.permit = None,
@@ -210,12 +216,12 @@ impl ConversationActor {
     }
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        self.turn_open.set(false);
         self.directory.leave(self.key, self.generation);
         ctx.stop();
     }
 
-    /// One timer: first it lets the history go, then the actor.
+    /// Lets go of what the store can give again, and tells the directory that this actor rests. No timer is kept
+    /// beyond that: the directory looks for those who have rested for long.
     fn watch_idleness(&mut self, after: Duration, ctx: &mut Context<Self>) {
         self.timer = Some(ctx.run_later(after, |act, ctx| {
             act.timer = None;
@@ -223,17 +229,18 @@ impl ConversationActor {
             if !machine.is_idle() {
                 return;
             }
-            let idle = act.active_at.elapsed();
             let ConversationOptions { passivate_after, rest_after, .. } = *act.directory.options();
+            let idle = act.active_at.elapsed();
             if idle >= passivate_after {
                 return act.leave(ctx);
             }
-            if idle >= rest_after {
-                machine.rest();
-                act.history = None;
+            if idle < rest_after {
+                return act.watch_idleness(rest_after.min(passivate_after) - idle, ctx);
             }
-            let until = if idle < rest_after { rest_after } else { passivate_after };
-            act.watch_idleness(until.min(passivate_after).saturating_sub(idle), ctx);
+            machine.rest();
+            act.history = None;
+            act.rests = true;
+            act.directory.rests(act.key, act.generation);
         }));
     }
 
@@ -360,6 +367,14 @@ impl ConversationActor {
     }
 }
 
+/// The same as a [`Lifeline`](crate::supervision::Lifeline), without its box: there may be a hundred thousand of these.
+impl Drop for ConversationActor {
+    fn drop(&mut self) {
+        let turn_open = matches!(&self.life, Life::Live(machine) if machine.has_open_turn());
+        self.directory.ended(self.key, self.generation, End::of_this_thread(), turn_open);
+    }
+}
+
 impl Actor for ConversationActor {
     type Context = Context<Self>;
 
@@ -405,6 +420,16 @@ impl Handler<Leave> for ConversationActor {
         self.leaving = Some(left);
         self.note_state(ctx);
         Box::pin(async move { drop(leaving.await) })
+    }
+}
+
+impl Handler<LeaveIfResting> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LeaveIfResting, ctx: &mut Context<Self>) {
+        if self.rests && self.machine().is_some_and(|machine| machine.is_idle()) {
+            self.leave(ctx);
+        }
     }
 }
 

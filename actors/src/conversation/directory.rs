@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use tracing::{error, warn};
 
 use super::{
-    actor::{ConversationActor, Leave},
+    actor::{ConversationActor, Leave, LeaveIfResting},
     feed::{Closing, Feed},
     messages::{
         Accepted, AgentMessage, Ask, Command, ConversationKey, Interrupted, NewMessage, Patch, Refusal, Reply,
@@ -107,7 +107,9 @@ impl Figures {
 struct Live {
     actor: Addr<ConversationActor>,
     /// Which activation this is: an actor removes only itself.
-    generation: u64,
+    generation: u32,
+    /// Since when its actor rests, in seconds of this directory's life; 0: it does not.
+    resting_since: u32,
 }
 
 /// What all conversations share.
@@ -122,7 +124,8 @@ pub(super) struct Shared {
     live: DashMap<ConversationKey, Live>,
     feeds: DashMap<ConversationKey, Weak<Feed>>,
     faults: DashMap<ConversationKey, VecDeque<Instant>>,
-    generations: AtomicU64,
+    generations: AtomicU32,
+    since: Instant,
     stopping: AtomicBool,
 }
 
@@ -170,7 +173,8 @@ impl Directory {
             live: DashMap::new(),
             feeds: DashMap::new(),
             faults: DashMap::new(),
-            generations: AtomicU64::new(0),
+            generations: AtomicU32::new(0),
+            since: Instant::now(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -499,7 +503,7 @@ impl Directory {
         METRICS.conversations_active.inc();
         let generation = self.0.generations.fetch_add(1, Ordering::Relaxed);
         let actor = ConversationActor::activate(self.clone(), key, generation, fresh);
-        Live { actor, generation }
+        Live { actor, generation, resting_since: 0 }
     }
 
     /// Removes an address that no longer answers, unless a successor took its place.
@@ -508,12 +512,48 @@ impl Directory {
     }
 
     /// An actor leaves; a successor that took its place stays.
-    pub(super) fn leave(&self, key: ConversationKey, generation: u64) {
+    pub(super) fn leave(&self, key: ConversationKey, generation: u32) {
         self.0.live.remove_if(&key, |_, live| live.generation == generation);
     }
 
+    /// Seconds of this directory's life, from 1: small enough to stand beside a hundred thousand addresses.
+    fn age(&self) -> u32 {
+        u32::try_from(self.0.since.elapsed().as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// An actor has been idle for a while.
+    pub(super) fn rests(&self, key: ConversationKey, generation: u32) {
+        self.note_rest(key, generation, self.age());
+    }
+
+    /// An actor that rested has something to do.
+    pub(super) fn stirs(&self, key: ConversationKey, generation: u32) {
+        self.note_rest(key, generation, 0);
+    }
+
+    fn note_rest(&self, key: ConversationKey, generation: u32, resting_since: u32) {
+        if let Some(mut live) = self.0.live.get_mut(&key)
+            && live.generation == generation
+        {
+            live.resting_since = resting_since;
+        }
+    }
+
+    /// Asks those who have rested long enough to leave. To be called now and then.
+    pub fn passivate(&self) {
+        let longest = u32::try_from(self.0.options.passivate_after.as_secs()).unwrap_or(u32::MAX);
+        let age = self.age();
+        let rested = |live: &Live| live.resting_since > 0 && age - live.resting_since >= longest;
+        let resting: Vec<_> =
+            self.0.live.iter().filter(|live| rested(live)).map(|live| live.actor.clone()).collect();
+        for actor in resting {
+            // A full mailbox does not rest.
+            let _ = actor.try_send(LeaveIfResting);
+        }
+    }
+
     /// An actor's future was dropped. Runs in the middle of an unwinding if it panicked.
-    pub(super) fn ended(&self, key: ConversationKey, generation: u64, end: End, turn_open: bool) {
+    pub(super) fn ended(&self, key: ConversationKey, generation: u32, end: End, turn_open: bool) {
         METRICS.conversations_active.dec();
         self.leave(key, generation);
         if end == End::Stopped {
@@ -636,7 +676,7 @@ impl Directory {
 
     /// How many actors there have been.
     #[cfg(test)]
-    pub(super) fn activations(&self) -> u64 {
+    pub(super) fn activations(&self) -> u32 {
         self.0.generations.load(Ordering::Relaxed)
     }
 

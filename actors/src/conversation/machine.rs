@@ -85,6 +85,12 @@ struct Answer {
     sealed: bool,
 }
 
+impl Answer {
+    fn begin(stamp: Stamp) -> Self {
+        Self { stamp, text: String::new(), first_token_at: None, asked: false, sealed: false }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Waiting<T> {
     sender: T,
@@ -126,9 +132,9 @@ pub(super) struct Machine<T> {
     key: ConversationKey,
     /// `None`: it does not exist (yet).
     state: Option<State>,
-    answer: Option<Answer>,
+    answer: Option<Box<Answer>>,
     /// How the model ended, until that is being stored.
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     busy: Busy<T>,
     waiting: VecDeque<Box<Waiting<T>>>,
     /// The last turn was let go of, to save memory: the store has it.
@@ -311,7 +317,7 @@ impl<T> Machine<T> {
             return;
         }
         self.seal();
-        self.ending = Some(result.map_or_else(Ending::Failed, Ending::Completed));
+        self.ending = Some(Box::new(result.map_or_else(Ending::Failed, Ending::Completed)));
         self.go_on(at);
     }
 
@@ -352,7 +358,7 @@ impl<T> Machine<T> {
     /// The command that sealed the answer could not be stored. The answer stays sealed, so its turn ends as stopped.
     fn end_what_was_sealed(&mut self) {
         if self.answer.as_ref().is_some_and(|answer| answer.sealed) && self.ending.is_none() {
-            self.ending = Some(Ending::Stopped(StopReason::Requested));
+            self.ending = Some(Box::new(Ending::Stopped(StopReason::Requested)));
         }
     }
 
@@ -382,13 +388,7 @@ impl<T> Machine<T> {
             Some(Stamp { turn: turn.id, attempt: turn.attempt, epoch: state.conversation.epoch })
         });
         if self.answer.as_ref().map(|answer| answer.stamp) != stamp {
-            self.answer = stamp.map(|stamp| Answer {
-                stamp,
-                text: String::new(),
-                first_token_at: None,
-                asked: false,
-                sealed: false,
-            });
+            self.answer = stamp.map(|stamp| Box::new(Answer::begin(stamp)));
         }
     }
 
@@ -428,7 +428,7 @@ impl<T> Machine<T> {
     fn go_on(&mut self, at: Timestamp) {
         while matches!(self.busy, Busy::Nothing) && !self.left {
             if let (Some(ending), Some(state)) = (self.ending.take(), &self.state) {
-                let change = state.end(ending, self.shown(), at);
+                let change = state.end(*ending, self.shown(), at);
                 self.commit(Box::new(change), After::Must);
             } else if let Some(waiting) = self.waiting.pop_front() {
                 self.next(waiting);

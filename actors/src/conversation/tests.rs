@@ -190,6 +190,27 @@ async fn an_idle_actor_leaves_and_the_next_message_finds_everything_in_the_store
 }
 
 #[actix::test]
+async fn an_actor_that_has_rested_long_enough_is_asked_to_leave_and_one_that_stirs_stays() {
+    let resting = ConversationOptions {
+        passivate_after: Duration::from_millis(500),
+        rest_after: Duration::ZERO,
+        ..options()
+    };
+    let scene = Scene::with_options(resting).await;
+    let (key, accepted) = scene.start(says("hello", quick(1))).await;
+    scene.finish(key, &accepted).await;
+    let (busy, held) = scene.start(says("hello", held())).await;
+    while scene.directory.live() > 1 {
+        scene.directory.passivate();
+        tokio::task::yield_now().await;
+    }
+    let stopped =
+        scene.directory.stop(busy, None, false).await.expect("it is still there").expect("its turn runs");
+    assert_eq!(Some(stopped.id), held.turn.map(|turn| turn.id));
+    assert_eq!(scene.directory.activations(), 2);
+}
+
+#[actix::test]
 async fn a_stop_is_stored_with_what_was_shown_and_the_next_turn_begins() {
     let scene = Scene::new().await;
     let (key, first) = scene.start(says("hello", held())).await;
