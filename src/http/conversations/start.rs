@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web::Data};
 use openclaw_actors::{
     conversation::record::{Customer, Details},
     idempotency::{Effect, Stamp},
@@ -15,9 +15,9 @@ use serde::{
 
 use super::{
     answer::{Answering, Of},
-    delivery::{Delivery, OnDisconnect, StopOnDrop},
+    delivery::{Delivered, Delivery, OnDisconnect, StopOnDrop},
     fields,
-    incoming::{MessageBody, Sender},
+    incoming::{Incoming, MessageBody, Sender},
     refused::refused,
     repeats,
 };
@@ -88,20 +88,48 @@ impl<'de> Deserialize<'de> for FirstMessage {
     }
 }
 
-fn details(body: &mut StartBody) -> Result<Details, ApiError> {
-    let customer = body.customer.take().unwrap_or_default();
-    let channel = body.channel.take().map(|channel| fields::channel("channel", channel)).transpose()?;
-    Ok(Details {
-        channel: channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
-        topic: body.topic.take().map(|topic| fields::topic("topic", topic)).transpose()?,
-        language: body.language.take().map(|language| fields::language("language", language)).transpose()?,
-        customer: Customer {
-            id: customer.id.map(|id| fields::foreign_id("customer.id", id)).transpose()?,
-            name: customer.name.map(|name| fields::name("customer.name", name)).transpose()?,
-            email: customer.email.map(|email| fields::email("customer.email", email)).transpose()?,
-        },
-        metadata: fields::metadata("metadata", body.metadata.take().unwrap_or_default())?,
-    })
+/// A start, checked.
+struct Start {
+    details: Details,
+    message: Option<Incoming>,
+    delivered: Delivered,
+}
+
+impl StartBody {
+    fn check(self, headers: &HeaderMap, parts: &Parts) -> Result<Start, ApiError> {
+        let first = self.message.map(|FirstMessage(message)| message);
+        if first.as_ref().is_some_and(|first| first.sender() == Sender::Agent) {
+            let message = "the AI owns a conversation that begins";
+            return Err(ApiError::conflict("handover_state", message).param("message.role"));
+        }
+        let own = Delivery {
+            stream: self.stream,
+            wait_seconds: self.wait_seconds,
+            on_disconnect: self.on_disconnect,
+        };
+        let inner = first.as_ref().map(MessageBody::delivery).unwrap_or_default();
+        let delivered = inner.or(own).check(headers)?;
+        let channel = self.channel.map(|channel| fields::channel("channel", channel)).transpose()?;
+        let details = Details {
+            channel: channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
+            topic: self.topic.map(|topic| fields::topic("topic", topic)).transpose()?,
+            language: self.language.map(|language| fields::language("language", language)).transpose()?,
+            customer: self.customer.unwrap_or_default().check()?,
+            metadata: fields::metadata("metadata", self.metadata.unwrap_or_default())?,
+        };
+        let message = first.map(|first| first.check("message.", parts)).transpose()?;
+        Ok(Start { details, message, delivered })
+    }
+}
+
+impl CustomerBody {
+    fn check(self) -> Result<Customer, ApiError> {
+        Ok(Customer {
+            id: self.id.map(|id| fields::foreign_id("customer.id", id)).transpose()?,
+            name: self.name.map(|name| fields::name("customer.name", name)).transpose()?,
+            email: self.email.map(|email| fields::email("customer.email", email)).transpose()?,
+        })
+    }
 }
 
 /// Begins a conversation, perhaps with its first message, which is answered.
@@ -113,30 +141,20 @@ pub(in crate::http) async fn start(
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let asked_at = Instant::now();
-    let OptionalJson { value: mut body, raw } = body;
-    let details = details(&mut body)?;
-    let first = body.message.take().map(|FirstMessage(message)| message);
-    if first.as_ref().is_some_and(|first| first.sender() == Sender::Agent) {
-        return Err(ApiError::conflict("handover_state", "the AI owns a conversation that begins")
-            .param("message.role"));
-    }
-    let own =
-        Delivery { stream: body.stream, wait_seconds: body.wait_seconds, on_disconnect: body.on_disconnect };
-    let inner = first.as_ref().map(MessageBody::delivery).unwrap_or_default();
-    let delivered = inner.or(own).check(request.headers())?;
-    let incoming = first.map(|first| first.check("message.", &parts)).transpose()?;
+    let OptionalJson { value: body, raw } = body;
+    let Start { details, message, delivered } = body.check(request.headers(), &parts)?;
     let resumes_at = cursor::last_event_id(request.headers())?;
     let active = ActiveStream::if_streamed(delivered.streamed, &caller, &parts)?;
 
     let key = (caller.org, ConversationId::generate());
     let directory = parts.directory.clone();
     let ids = (MessageId::generate(), TurnId::generate());
-    let effect = Effect::Started { conversation: key.1, message: incoming.as_ref().map(|_| ids.0) };
+    let effect = Effect::Started { conversation: key.1, message: message.as_ref().map(|_| ids.0) };
     let begin = move |stamp: Option<Stamp>| async move {
         let stops = delivered.stops_on_disconnect.then(|| StopOnDrop::new(&directory, key, ids.1));
         let row = stamp.map(|stamp| stamp.row(&effect));
-        let (message, row) = match incoming {
-            Some(incoming) => (Some(incoming.into_customers(ids, true, row)), None),
+        let (message, row) = match message {
+            Some(message) => (Some(message.into_customers(ids, true, row)), None),
             None => (None, row),
         };
         let accepted =
