@@ -63,9 +63,6 @@ pub struct Server {
     pub ops_listen: Option<SocketAddr>,
     /// Asked for by `/metrics` as a bearer token, from this machine too.
     pub metrics_token: Option<Secret>,
-    /// Proxies whose word about a client's address is taken.
-    #[serde(deserialize_with = "list")]
-    pub trusted_proxies: Vec<String>,
     /// Threads that serve HTTP; 0 is one per core.
     pub workers: usize,
     /// Connections served at once; those beyond get a 503. 0 is what the process's file limit allows.
@@ -81,7 +78,6 @@ impl Default for Server {
             public_url: None,
             ops_listen: None,
             metrics_token: None,
-            trusted_proxies: Vec::new(),
             workers: 0,
             max_connections: 0,
         }
@@ -110,8 +106,6 @@ impl Default for StoreConfig {
 pub struct Limits {
     /// Requests of one key in any 60 seconds, unless the key has a number of its own.
     pub requests_per_minute: NonZeroU32,
-    /// Conversations that one address may start in any 60 seconds by publishable keys.
-    pub starts_per_address: NonZeroU32,
     /// Streams that one key may hold open.
     pub streams_per_key: NonZeroU32,
     /// Turns that may be answered at once; past it 503. Each holds up to 64 KiB of text and one upstream call.
@@ -120,12 +114,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            requests_per_minute: whole(100),
-            starts_per_address: whole(10),
-            streams_per_key: whole(1_000),
-            running_turns: whole(10_000),
-        }
+        Self { requests_per_minute: whole(100), streams_per_key: whole(1_000), running_turns: whole(10_000) }
     }
 }
 
@@ -239,26 +228,17 @@ impl<'de> Deserialize<'de> for SyntheticModel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Conversations {
-    /// A conversation in which nothing happens completes by itself after that; a day, so that an answer overnight
-    /// still finds it open.
-    pub idle_completion_minutes: NonZeroU32,
     /// The actor of a quiet conversation leaves memory after that; the next message brings it back.
     pub passivate_after_seconds: NonZeroU32,
 }
 
 impl Default for Conversations {
     fn default() -> Self {
-        Self { idle_completion_minutes: whole(1_440), passivate_after_seconds: whole(300) }
+        Self { passivate_after_seconds: whole(300) }
     }
 }
 
 impl Conversations {
-    /// As a duration.
-    #[must_use]
-    pub fn idle_completion(&self) -> Duration {
-        Duration::from_secs(u64::from(self.idle_completion_minutes.get()) * 60)
-    }
-
     /// As a duration.
     #[must_use]
     pub fn passivate_after(&self) -> Duration {

@@ -90,10 +90,9 @@ impl ConversationActor {
         fresh: bool,
     ) -> Addr<Self> {
         let (life, history) = match fresh {
-            true => (
-                Life::Live(Box::new(Machine::new(key, None, Timestamp::now()))),
-                Some(Box::new(History::empty())),
-            ),
+            true => {
+                (Life::Live(Box::new(Machine::new(None, Timestamp::now()))), Some(Box::new(History::empty())))
+            }
             false => (Life::Loading, None),
         };
         Self {
@@ -120,7 +119,7 @@ impl ConversationActor {
                     // What a dead actor showed of an open answer is not the answer any more.
                     feed.forget_answer();
                 }
-                self.life = Life::Live(Box::new(Machine::new(self.key, loaded, Timestamp::now())));
+                self.life = Life::Live(Box::new(Machine::new(loaded, Timestamp::now())));
                 self.carry_out(ctx);
             }
             Err(error) => {

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, mem};
 
 use super::{
     feed::MAX_ANSWER_BYTES,
-    messages::{Accepted, Command, ConversationKey, Interrupted, Refusal, Reply},
+    messages::{Accepted, Command, Interrupted, Refusal, Reply},
     record::{Message, StopReason, Turn, TurnStatus},
     sql::Loaded,
     turn::{Change, Ending, Shown, State},
@@ -129,7 +129,6 @@ enum Answered {
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Machine<T> {
-    key: ConversationKey,
     /// `None`: it does not exist (yet).
     state: Option<State>,
     answer: Option<Box<Answer>>,
@@ -145,14 +144,13 @@ pub(super) struct Machine<T> {
 
 impl<T> Machine<T> {
     /// A machine for a conversation as it was loaded; a turn that was left open goes on.
-    pub(super) fn new(key: ConversationKey, loaded: Option<Loaded>, at: Timestamp) -> Self {
+    pub(super) fn new(loaded: Option<Loaded>, at: Timestamp) -> Self {
         let state = loaded.map(|Loaded { conversation, open, last }| State {
             conversation,
             open: open.into(),
             last: last.map(Box::new),
         });
         let mut machine = Self {
-            key,
             state,
             answer: None,
             ending: None,
@@ -517,13 +515,13 @@ impl<T> Machine<T> {
     }
 
     fn decide_unborn(&mut self, sender: T, command: Command, at: Timestamp) {
-        let Command::Start { details, message, idempotency } = command else {
+        let Command::Start { key, details, message, idempotency } = command else {
             self.refuse(sender, Refusal::NotFound);
             self.leave();
             return;
         };
         let id = message.as_ref().map(|message| message.id);
-        match State::start(self.key, details, message, idempotency, at) {
+        match State::start(key, details, message, idempotency, at) {
             Ok(change) => self.commit(Box::new(change), After::Answer(sender, Answered::Message(id))),
             Err(refusal) => {
                 self.refuse(sender, refusal);

@@ -106,6 +106,8 @@ pub struct Patch {
 pub enum Command {
     /// Begins the conversation, perhaps with a message.
     Start {
+        /// Whose it is, and its id, drawn at the edge.
+        key: ConversationKey,
         /// What the client said of it.
         details: Details,
         /// The first message.

@@ -90,7 +90,6 @@ const PHASES: [(&str, &[Input]); 10] = {
 
 #[derive(Clone)]
 struct World {
-    key: (OrgId, ConversationId),
     machine: Machine<usize>,
     /// On disk.
     stored: Option<State>,
@@ -112,8 +111,7 @@ impl World {
     fn begin() -> Self {
         let key = (OrgId::generate(), ConversationId::generate());
         let mut world = Self {
-            key,
-            machine: Machine::new(key, None, NOW),
+            machine: Machine::new(None, NOW),
             stored: None,
             events: Vec::new(),
             erased: false,
@@ -125,7 +123,7 @@ impl World {
             commands: Vec::new(),
             replies: HashMap::new(),
         };
-        world.command(Command::Start { details: Details::default(), message: None, idempotency: None });
+        world.command(Command::Start { key, details: Details::default(), message: None, idempotency: None });
         assert!(world.input(Input::Stored));
         world
     }
@@ -216,7 +214,7 @@ impl World {
             open: open.into(),
             last: last.map(|turn| *turn),
         });
-        self.machine = Machine::new(self.key, loaded, NOW);
+        self.machine = Machine::new(loaded, NOW);
         // A restarted answer begins at 0; a sealed one is another attempt now.
         self.sealed = None;
         self.carry_out();

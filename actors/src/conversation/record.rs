@@ -222,8 +222,8 @@ pub struct Conversation {
     pub completed_at: Option<Timestamp>,
     /// How it was completed.
     pub resolution: Option<Resolution>,
-    /// The last rating.
-    pub rating: Option<Rating>,
+    /// The last rating. Boxed, because most have none and all may stay in memory.
+    pub rating: Option<Box<Rating>>,
     /// Messages of customers, assistants and agents.
     pub message_count: i64,
     /// The running turn.
@@ -271,7 +271,7 @@ impl Serialize for Conversation {
             last_message_at: Option<Timestamp>,
             completed_at: Option<Timestamp>,
             resolution: Option<Resolution>,
-            rating: &'a Option<Rating>,
+            rating: &'a Option<Box<Rating>>,
             message_count: i64,
             active_turn_id: Option<TurnId>,
             handover: Option<()>,

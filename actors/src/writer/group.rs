@@ -61,6 +61,8 @@ enum Attempt {
     Unexpected,
     /// The lease is another's. Nothing is stored.
     Fenced,
+    /// The connection broke under the commit: it may have taken effect.
+    Unknown(sqlx::Error),
 }
 
 impl Committer {
@@ -152,7 +154,7 @@ impl Committer {
             Ok(Attempt::Refused(Refusal::Row, error)) if is_unique_violation(&error) => {
                 Err(WriteError::Conflict)
             }
-            Ok(Attempt::Refused(_, error)) => {
+            Ok(Attempt::Refused(_, error) | Attempt::Unknown(error)) => {
                 let refused: Result<(), _> = Err(error).attempting("commit");
                 Err(unavailable(refused))
             }
@@ -194,6 +196,12 @@ impl Committer {
                     return Ok(attempt);
                 }
                 Attempt::Refused(Refusal::Connection, _) => {
+                    // It broke before the commit was asked for: the transaction is gone with it.
+                    self.session = None;
+                    self.mark(Health::Away);
+                    return Ok(attempt);
+                }
+                Attempt::Unknown(_) => {
                     self.mark(Health::Away);
                     return self.settle(attempt).await;
                 }
@@ -260,6 +268,7 @@ impl Session {
                 self.claim.committed(position);
                 Attempt::Committed
             }
+            Err(error) if refusal(&error) == Refusal::Connection => Attempt::Unknown(error),
             Err(error) => {
                 self.link.rollback().await;
                 Attempt::Refused(refusal(&error), error)

@@ -5,7 +5,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{ConversationRow, EventWithMessage, MessageRow};
+use super::rows::{ConversationRow, EventWithMessage, MessageRow};
 use crate::{
     clock::Timestamp,
     conversation::{

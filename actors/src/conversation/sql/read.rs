@@ -1,6 +1,6 @@
 //! Reads of conversations for whoever asks: the actor is not woken.
 
-use super::{ConversationRow, MessageRow, TurnRow};
+use super::rows::{ConversationRow, MessageRow, TurnRow};
 use crate::{
     conversation::{
         messages::ConversationKey,
