@@ -45,6 +45,25 @@ fn every_arrow_points_the_right_way() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// What stands in backticks and is a path: from the root, or from the folder that the sentence is about.
+#[test]
+fn every_file_that_the_map_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let named = map.split('`').skip(1).step_by(2).filter(|name| {
+        let is_path = name.contains('/') && !name.contains([' ', '(', '{', '…']);
+        is_path && (name.ends_with(".rs") || name.ends_with('/'))
+    });
+    let homes = ["", "actors/src", "actors/src/knowledge", "src", "tests/it"];
+    let mut files = 0;
+    for name in named {
+        let found = homes.iter().any(|home| root.join(home).join(name).exists());
+        assert!(found, "ARCHITECTURE.md names {name}, which is nowhere");
+        files += 1;
+    }
+    assert!(files > 30, "only {files} names were found");
+}
+
 #[test]
 fn a_wrong_arrow_is_seen_wherever_it_stands() {
     for (file, code, seen) in [
