@@ -408,7 +408,10 @@ impl Handler<Ask> for ConversationActor {
 }
 
 fn starts_a_turn(command: &Command) -> bool {
-    matches!(command, Command::Start { message: Some(_), .. } | Command::Submit(_) | Command::Retry { .. })
+    match command {
+        Command::Start(begun) => begun.message.is_some(),
+        command => matches!(command, Command::Submit(_) | Command::Retry { .. }),
+    }
 }
 
 impl Handler<Leave> for ConversationActor {

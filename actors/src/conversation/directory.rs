@@ -23,7 +23,9 @@ use tracing::{error, warn};
 use super::{
     actor::ConversationActor,
     feed::Feed,
-    messages::{Accepted, AgentMessage, Command, ConversationKey, NewMessage, Patch, Refusal, Reply},
+    messages::{
+        Accepted, AgentMessage, Command, ConversationKey, NewConversation, NewMessage, Patch, Refusal, Reply,
+    },
     reader::Reader,
     record::{Conversation, Details, Rating, Resolution, Turn, TurnStatus},
     sql::{self, Loaded, read},
@@ -163,7 +165,8 @@ impl Directory {
         message: Option<NewMessage>,
         idempotency: Option<Row>,
     ) -> Result<Accepted, Refusal> {
-        self.accepted(key, Command::Start { key, details, message, idempotency }).await
+        self.accepted(key, Command::Start(Box::new(NewConversation { key, details, message, idempotency })))
+            .await
     }
 
     /// Adds a customer's message.

@@ -259,11 +259,12 @@ impl<T> Machine<T> {
 
     fn answer_repeat(&mut self, waiting: Waiting<T>, message: Message, turn: Option<Turn>) {
         let fingerprint = match &waiting.command {
-            Command::Start { message: Some(new), .. } | Command::Submit(new) => &new.fingerprint,
-            Command::Say(said) => &said.fingerprint,
+            Command::Start(begun) => begun.message.as_ref().map(|new| &new.fingerprint),
+            Command::Submit(new) => Some(&new.fingerprint),
+            Command::Say(said) => Some(&said.fingerprint),
             _ => return,
         };
-        if message.fingerprint.as_ref() != Some(fingerprint) {
+        if message.fingerprint.as_ref() != fingerprint {
             self.refuse(waiting.sender, Refusal::ClientMessageIdReused);
             return;
         }
@@ -444,9 +445,8 @@ impl<T> Machine<T> {
     /// A command's turn has come: perhaps it was stored before.
     fn next(&mut self, waiting: Box<Waiting<T>>) {
         let named = match &waiting.command {
-            Command::Start { message: Some(new), .. } | Command::Submit(new) => {
-                Some((new.id, &new.client_message_id))
-            }
+            Command::Start(begun) => begun.message.as_ref().map(|new| (new.id, &new.client_message_id)),
+            Command::Submit(new) => Some((new.id, &new.client_message_id)),
             Command::Say(said) => Some((said.id, &said.client_message_id)),
             _ => None,
         };
@@ -474,7 +474,7 @@ impl<T> Machine<T> {
         let shown = self.shown();
         let decided = match command {
             // Stored before, without a message that could tell.
-            Command::Start { .. } => Ok(self.start_again()),
+            Command::Start(_) => Ok(self.start_again()),
             Command::Submit(message) => {
                 let id = message.id;
                 state
@@ -515,13 +515,13 @@ impl<T> Machine<T> {
     }
 
     fn decide_unborn(&mut self, sender: T, command: Command, at: Timestamp) {
-        let Command::Start { key, details, message, idempotency } = command else {
+        let Command::Start(begun) = command else {
             self.refuse(sender, Refusal::NotFound);
             self.leave();
             return;
         };
-        let id = message.as_ref().map(|message| message.id);
-        match State::start(key, details, message, idempotency, at) {
+        let id = begun.message.as_ref().map(|message| message.id);
+        match State::start(*begun, at) {
             Ok(change) => self.commit(Box::new(change), After::Answer(sender, Answered::Message(id))),
             Err(refusal) => {
                 self.refuse(sender, refusal);

@@ -60,6 +60,19 @@ pub struct NewMessage {
     pub idempotency: Option<Row>,
 }
 
+/// A conversation that begins, checked.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    /// Whose it is, and its id, drawn at the edge.
+    pub key: ConversationKey,
+    /// What the client said of it.
+    pub details: Details,
+    /// The first message.
+    pub message: Option<NewMessage>,
+    /// Stored with the effect when there is no message.
+    pub idempotency: Option<Row>,
+}
+
 /// An agent's message, checked.
 #[derive(Debug, Clone)]
 pub struct AgentMessage {
@@ -105,16 +118,7 @@ pub struct Patch {
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Begins the conversation, perhaps with a message.
-    Start {
-        /// Whose it is, and its id, drawn at the edge.
-        key: ConversationKey,
-        /// What the client said of it.
-        details: Details,
-        /// The first message.
-        message: Option<NewMessage>,
-        /// Stored with the effect when there is no message.
-        idempotency: Option<Row>,
-    },
+    Start(Box<NewConversation>),
     /// Adds a customer's message.
     Submit(NewMessage),
     /// Adds an agent's message; never answered by the AI.

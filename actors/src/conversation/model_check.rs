@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     machine::{Effect, Machine, Stamp},
-    messages::{Command, Interrupted, NewMessage, OnBusy, Patch, Refusal, Reply},
+    messages::{Command, Interrupted, NewConversation, NewMessage, OnBusy, Patch, Refusal, Reply},
     record::{Details, Message, Metadata, Role, TurnOptions, TurnStatus},
     sql::Loaded,
     turn::{Change, State},
@@ -123,7 +123,8 @@ impl World {
             commands: Vec::new(),
             replies: HashMap::new(),
         };
-        world.command(Command::Start { key, details: Details::default(), message: None, idempotency: None });
+        let begun = NewConversation { key, details: Details::default(), message: None, idempotency: None };
+        world.command(Command::Start(Box::new(begun)));
         assert!(world.input(Input::Stored));
         world
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 pub(super) use self::change::Change;
 use super::{
-    messages::{AgentMessage, NewMessage, Patch, Refusal},
+    messages::{AgentMessage, NewConversation, NewMessage, Patch, Refusal},
     record::{
         Conversation, Details, Message, Owner, Rating, Resolution, Role, Status, StopReason, Turn, TurnStatus,
     },
@@ -73,13 +73,8 @@ impl State {
     }
 
     /// A conversation begins, perhaps with a message.
-    pub(super) fn start(
-        key: super::messages::ConversationKey,
-        details: Details,
-        message: Option<NewMessage>,
-        idempotency: Option<Row>,
-        at: Timestamp,
-    ) -> Result<Change, Refusal> {
+    pub(super) fn start(begun: NewConversation, at: Timestamp) -> Result<Change, Refusal> {
+        let NewConversation { key, details, message, idempotency } = begun;
         let conversation = Conversation::begin(key.0, key.1, details, at);
         let unborn = Self { conversation, open: VecDeque::new(), last: None };
         let mut change = unborn.change(at, idempotency);

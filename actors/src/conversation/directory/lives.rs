@@ -56,7 +56,7 @@ impl Directory {
         let mut ask = Ask { command, at: Timestamp::now(), repeat: false };
         for _ in 0..TRIES {
             // The id of a conversation that begins was drawn just now: nothing is stored under it.
-            let fresh = !ask.repeat && matches!(ask.command, Command::Start { .. });
+            let fresh = !ask.repeat && matches!(ask.command, Command::Start(_));
             let actor = self.actor(key, fresh)?;
             match actor.send(ask.clone()).await {
                 Ok(Ok(reply)) => return Ok(reply),
