@@ -207,13 +207,12 @@ impl Feed {
         lock(&self.live).waiting.remove(&reader);
     }
 
-    /// The length of the answer of `(turn, attempt)` if it is the one being given, and whether `offset` is a
-    /// character's edge in it.
-    pub(super) fn answer_at(&self, turn: TurnId, attempt: i64, offset: usize) -> Option<(usize, bool)> {
+    /// The nearest place at or before `offset` in the answer of `(turn, attempt)`, if it is the one being given.
+    pub(super) fn nearest(&self, turn: TurnId, attempt: i64, offset: usize) -> Option<usize> {
         let live = lock(&self.live);
         let answer =
             live.answer.as_ref().filter(|answer| (answer.turn, answer.attempt) == (turn, attempt))?;
-        Some((answer.text.len(), answer.text.is_char_boundary(offset)))
+        Some(answer.text.floor_char_boundary(offset))
     }
 
     /// What comes next at `place`; registers the waker if nothing does.

@@ -160,6 +160,15 @@ pub(super) struct Start {
     pub(super) answer: Option<(TurnId, i64)>,
     /// What was asked for, if it cannot be served.
     pub(super) instead_of: Option<Cursor>,
+    /// Nothing follows but the gap.
+    pub(super) over: bool,
+}
+
+impl Start {
+    /// Where no answer is open, or none that matters.
+    pub(super) fn at(cursor: Cursor) -> Self {
+        Self { cursor, answer: None, instead_of: None, over: false }
+    }
 }
 
 impl Reader {
@@ -185,7 +194,7 @@ impl Reader {
             fetch: None,
             number,
             notices,
-            ended: false,
+            ended: start.over,
         }
     }
 

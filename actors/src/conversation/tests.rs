@@ -401,7 +401,7 @@ async fn every_position_of_a_finished_turn_resumes_to_the_same_text_and_events()
         let rest = read_to_end(*reader).await;
         let gap = matches!(rest.first(), Some(Frame::Gap { .. }));
         assert_eq!(gap, !text.is_char_boundary(offset), "only an offset inside a character is a gap");
-        let from = if gap { 0 } else { offset };
+        let from = text.floor_char_boundary(offset);
         let joined: String = rest
             .iter()
             .filter_map(|frame| match frame {
@@ -418,11 +418,11 @@ async fn every_position_of_a_finished_turn_resumes_to_the_same_text_and_events()
 async fn a_cursor_that_cannot_be_served_gets_a_gap_and_the_nearest_earlier_position() {
     let scene = Scene::new().await;
     let (key, accepted) = scene.start(says("hello", quick(3))).await;
-    scene.finish(key, &accepted).await;
+    let length = text_of(&scene.finish(key, &accepted).await).len();
     for (cursor, from) in [
         (Cursor::after(99), Cursor::after(5)),
         (Cursor { sequence: 5, offset: 1 }, Cursor::after(5)),
-        (Cursor { sequence: 3, offset: 10_000 }, Cursor::after(3)),
+        (Cursor { sequence: 3, offset: 10_000 }, Cursor { sequence: 3, offset: length }),
     ] {
         let Opened::Reader(mut reader) =
             scene.directory.open(key, None, Some(cursor)).await.expect("readable")
@@ -435,6 +435,21 @@ async fn a_cursor_that_cannot_be_served_gets_a_gap_and_the_nearest_earlier_posit
         };
         assert_eq!((*requested, *served), (cursor, from));
     }
+}
+
+#[actix::test]
+async fn a_finished_turns_stream_asked_for_past_the_head_says_so_and_ends() {
+    let scene = Scene::new().await;
+    let (key, accepted) = scene.start(says("hello", quick(3))).await;
+    scene.finish(key, &accepted).await;
+    let turn = accepted.turn.map(|turn| turn.id);
+    let Opened::Reader(reader) =
+        scene.directory.open(key, turn, Some(Cursor::after(99))).await.expect("readable")
+    else {
+        panic!("a cursor that cannot be served gets a gap");
+    };
+    let frames = read_to_end(*reader).await;
+    assert!(matches!(frames[..], [Frame::Gap { .. }]), "{frames:?}");
 }
 
 #[actix::test]
@@ -514,7 +529,7 @@ proptest! {
             let whole: String = pieces.concat();
             let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(pieces.len())).collect();
             cuts.sort_unstable();
-            let start = Start { cursor: Cursor::after(0), answer: None, instead_of: None };
+            let start = Start::at(Cursor::after(0));
             let mut reader = Reader::new(feed.clone(), store.clone(), key, Scope::Turn(turn), &start);
             let mut frames = Vec::new();
             for (index, piece) in pieces.iter().enumerate() {
@@ -525,7 +540,7 @@ proptest! {
                 if cuts.contains(&index) {
                     let cursor = reader.cursor();
                     let answer = (cursor.sequence > 0).then_some((turn, 1));
-                    let start = Start { cursor, answer, instead_of: None };
+                    let start = Start { answer, ..Start::at(cursor) };
                     reader = Reader::new(feed.clone(), store.clone(), key, Scope::Turn(turn), &start);
                 }
             }

@@ -25,7 +25,7 @@ impl Directory {
                 Scope::Until(accepted.message.as_ref().map_or(accepted.after + 1, |message| message.sequence))
             }
         };
-        let start = Start { cursor: Cursor::after(accepted.after), answer: None, instead_of: None };
+        let start = Start::at(Cursor::after(accepted.after));
         let feed = accepted.feed.clone().unwrap_or_else(|| self.feed(key));
         feed.learn_head(accepted.conversation.sequence);
         Reader::new(feed, self.0.store.clone(), key, scope, &start)
@@ -47,29 +47,32 @@ impl Directory {
         let Some(conversation) = read::conversation(store, key).await? else { return Ok(Opened::NotFound) };
         let head = conversation.sequence;
         feed.learn_head(head);
-        let (scope, cursor) = match turn {
-            None => (Scope::Conversation, cursor),
-            Some(id) => {
-                let Some(turn) = read::turn(store, key, id).await? else { return Ok(Opened::NotFound) };
-                if let (Some(cursor), Some(ended)) = (cursor, turn.ended_sequence)
-                    && cursor.sequence >= ended
-                    && cursor.sequence <= head
-                {
-                    return Ok(Opened::Ended);
-                }
-                (Scope::Turn(id), Some(cursor.unwrap_or(Cursor::after(turn.accepted_sequence - 1))))
-            }
-        };
-        let start = match cursor {
-            Some(cursor) => self.check(key, &feed, cursor, head).await?,
-            None => {
+        let Some(id) = turn else {
+            let start = match cursor {
+                Some(cursor) => self.check(key, &feed, cursor, head).await?,
                 // The running turn from its start, else what comes from now on.
-                let open = read::open_answer(store, key, head).await?;
-                let from = open.map_or(head, |(.., opened)| opened - 1);
-                Start { cursor: Cursor::after(from), answer: None, instead_of: None }
-            }
+                None => {
+                    let open = read::open_answer(store, key, head).await?;
+                    Start::at(Cursor::after(open.map_or(head, |(.., opened)| opened - 1)))
+                }
+            };
+            return Ok(Opened::Reader(Box::new(Reader::new(
+                feed,
+                store.clone(),
+                key,
+                Scope::Conversation,
+                &start,
+            ))));
         };
-        Ok(Opened::Reader(Box::new(Reader::new(feed, store.clone(), key, scope, &start))))
+        let Some(turn) = read::turn(store, key, id).await? else { return Ok(Opened::NotFound) };
+        let cursor = cursor.unwrap_or(Cursor::after(turn.accepted_sequence - 1));
+        let has_ended = turn.ended_sequence.is_some_and(|ended| cursor.sequence >= ended);
+        if has_ended && cursor.sequence <= head {
+            return Ok(Opened::Ended);
+        }
+        // Past the head of a turn that is over, all there is to say is that this cannot be served.
+        let start = Start { over: has_ended, ..self.check(key, &feed, cursor, head).await? };
+        Ok(Opened::Reader(Box::new(Reader::new(feed, store.clone(), key, Scope::Turn(id), &start))))
     }
 
     /// Finds the answer open at a cursor, and the nearest earlier position if the cursor cannot be served.
@@ -77,43 +80,36 @@ impl Directory {
         &self,
         key: ConversationKey,
         feed: &Feed,
-        cursor: Cursor,
+        asked: Cursor,
         head: i64,
     ) -> Result<Start, StoreError> {
-        let sequence = cursor.sequence.min(head);
+        let sequence = asked.sequence.min(head);
+        // Past the head comes after all of the text.
+        let offset = if asked.sequence > head { usize::MAX } else { asked.offset };
         let open = read::open_answer(&self.0.store, key, sequence).await?;
         let answer = open.map(|(turn, attempt, _)| (turn, attempt));
-        if cursor.sequence > head {
-            return Ok(Start { cursor: Cursor::after(head), answer, instead_of: Some(cursor) });
-        }
-        let Some((turn, attempt)) = answer else {
-            let instead_of = (cursor.offset > 0).then_some(cursor);
-            return Ok(Start { cursor: Cursor::after(sequence), answer: None, instead_of });
+        let nearest = match answer {
+            None => Some(0),
+            Some((turn, attempt)) => match feed.nearest(turn, attempt, offset) {
+                Some(live) => Some(live),
+                None => self.nearest_stored(key, turn, sequence, offset).await?,
+            },
         };
-        let text = match feed.answer_at(turn, attempt, cursor.offset) {
-            Some(live) => Some(live),
-            None => self.stored_answer(key, turn, sequence, cursor.offset).await?,
-        };
-        let served = match text {
-            Some((_, on_edge)) => on_edge,
-            // The attempt was restarted or its text went with a crash: there is nothing left to miss.
-            None => true,
-        };
-        if served {
-            return Ok(Start { cursor, answer, instead_of: None });
-        }
-        let cursor_served = Cursor { sequence, offset: 0 };
-        Ok(Start { cursor: cursor_served, answer, instead_of: Some(cursor) })
+        // The attempt was restarted, or its text went with a crash: there is nothing left to miss.
+        let offset = nearest.unwrap_or(if asked.sequence > head { 0 } else { asked.offset });
+        let cursor = Cursor { sequence, offset };
+        let instead_of = (cursor != asked).then_some(asked);
+        Ok(Start { cursor, answer, instead_of, over: false })
     }
 
-    /// The reply of an answer that ended after `sequence`: its length, and whether `offset` is an edge in it.
-    async fn stored_answer(
+    /// The same in the reply of an answer that ended after `sequence`.
+    async fn nearest_stored(
         &self,
         key: ConversationKey,
         turn: TurnId,
         sequence: i64,
         offset: usize,
-    ) -> Result<Option<(usize, bool)>, StoreError> {
+    ) -> Result<Option<usize>, StoreError> {
         let store = &self.0.store;
         if read::opened_again(store, key, turn, sequence).await? {
             return Ok(None);
@@ -121,7 +117,7 @@ impl Directory {
         let Some(turn) = read::turn(store, key, turn).await? else { return Ok(None) };
         let Some(reply) = turn.reply_id else { return Ok(None) };
         let message = read::message(store, key, reply).await?;
-        Ok(message.map(|message| (message.content.len(), message.content.is_char_boundary(offset))))
+        Ok(message.map(|message| message.content.floor_char_boundary(offset)))
     }
 
     /// The feed of a conversation, whether anything is live or not.
