@@ -3,15 +3,15 @@
 //! One TOML file, over it the environment (`OPENCLAW__SECTION__KEY`), over that the flags. An unknown key is an error
 //! wherever it stands. Lists are JSON or comma-separated in the environment.
 
+mod layers;
+
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
-use config::{Environment, File, FileFormat};
 use openclaw_actors::answer::synthetic::Synthetic;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
-/// Before each variable's name, and between its section and its key.
-const SEPARATOR: &str = "__";
+pub use self::layers::{Layers, Origin};
 
 /// The configuration is of no use; says which key and why.
 #[derive(Debug, thiserror::Error)]
@@ -351,19 +351,7 @@ impl Config {
     /// # Errors
     /// The file is missing or not TOML, a key is unknown, or a value makes no sense.
     pub fn load(file: Option<PathBuf>, flags: &[Override]) -> Result<Self, ConfigError> {
-        let environment =
-            Environment::with_prefix("OPENCLAW").prefix_separator(SEPARATOR).separator(SEPARATOR);
-        let mut layers = config::Config::builder();
-        if let Some(file) = file {
-            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
-        }
-        layers = layers.add_source(environment);
-        for (key, value) in flags {
-            layers = layers.set_override(*key, value.as_str())?;
-        }
-        let config: Self = layers.build()?.try_deserialize()?;
-        config.check()?;
-        Ok(config)
+        Layers::read(file, flags)?.config()
     }
 
     /// What the types alone cannot say.
@@ -404,6 +392,8 @@ const SHORTEST_TOKEN: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use config::{File, FileFormat};
+
     use super::*;
 
     fn read(toml: &str) -> Result<Config, ConfigError> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod config;
 mod demo;
 mod keys;
 mod knowledge;
@@ -23,22 +24,16 @@ struct Cli {
     command: Command,
 }
 
+/// What each is for stands where it is; said here too, it would hide the longer text there.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server
     Serve(serve::Serve),
-    /// Show what the server does: a shop with articles and keys, and lines to paste
     Demo(demo::Demo),
-    /// Make and list organizations
     Org(org::Org),
-    /// Make, rotate, revoke and list keys
     Keys(keys::Keys),
-    /// Import and search articles
     Knowledge(knowledge::Knowledge),
-    /// Talk to a server, in the terminal or through a pipe
     Chat(chat::Chat),
-    /// Show the configuration in force
-    Config(settings::Show),
+    Config(config::Config),
 }
 
 /// What a command ends with.
@@ -54,16 +49,16 @@ pub fn run() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Chat(chat) => chat.run(),
-        Command::Config(show) => show.run(),
+        Command::Config(config) => config.run(),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&*error);
+        eprintln!("openclaw-server: {}", on_one_line(&*error));
         ExitCode::FAILURE
     })
 }
 
-/// On one line, with everything that the error came from.
-fn complain(error: &dyn Error) {
+/// With everything that the error came from.
+fn on_one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -74,5 +69,5 @@ fn complain(error: &dyn Error) {
         }
         source = error.source();
     }
-    eprintln!("openclaw-server: {line}");
+    line
 }

@@ -24,7 +24,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl Offline {
     /// Needs a running actix system.
     pub(super) async fn open(settings: Settings) -> Result<Self, Failure> {
-        let config = settings.load([])?;
+        let config = settings.load()?;
         let data = DataDirectory::open(&config.store.data)?;
         let store = match &config.store.database_url {
             Some(url) => Store::connect_postgres(url.expose()).await?,

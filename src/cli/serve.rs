@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Outcome, settings::Settings};
+use super::{Outcome, settings::ServerSettings};
 use crate::{
     config::Config,
     server::{self, Running},
@@ -25,13 +25,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
-    settings: Settings,
-    /// Listen on this address [default: 127.0.0.1:8080]; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
-    /// Answer with these, the first that works: builtin, synthetic [default: builtin]
-    #[arg(long, value_name = "PROVIDERS")]
-    model: Option<String>,
+    settings: ServerSettings,
 }
 
 /// Whoever asked kills the process soon after. What is acknowledged is on disk, so nothing is lost by being cut short.
@@ -42,9 +36,7 @@ pub(super) const INTERRUPTED: i32 = 130;
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
-        let listen = self.listen.map(|address| ("server.listen", address.to_string()));
-        let model = self.model.map(|providers| ("model.providers", providers));
-        let config = self.settings.load(listen.into_iter().chain(model))?;
+        let config = self.settings.layers()?.config()?;
         telemetry::start_logging(&config.log)?;
         actix::System::new().block_on(serve(config))
     }

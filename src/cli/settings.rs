@@ -1,12 +1,10 @@
 //! The flags that every command on a data directory takes, and what they make of the configuration.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use serde_json::Value;
 
-use super::Outcome;
-use crate::config::{Config, ConfigError, Override};
+use crate::config::{Config, ConfigError, Layers, Override};
 
 /// Where the data is.
 #[derive(Debug, Args)]
@@ -23,8 +21,13 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The configuration in force, with a command's own flags on top.
-    pub(super) fn load(self, flags: impl IntoIterator<Item = Override>) -> Result<Config, ConfigError> {
+    /// The configuration in force.
+    pub(super) fn load(self) -> Result<Config, ConfigError> {
+        self.layers([])?.config()
+    }
+
+    /// What was set and where, with a command's own flags on top.
+    fn layers(self, flags: impl IntoIterator<Item = Override>) -> Result<Layers, ConfigError> {
         let mut overrides: Vec<Override> = flags.into_iter().collect();
         if let Some(data) = self.data {
             overrides.push(("store.data", data.to_string_lossy().into_owned()));
@@ -32,42 +35,27 @@ impl Settings {
         if let Some(url) = self.database_url {
             overrides.push(("store.database_url", url));
         }
-        Config::load(self.config, &overrides)
+        Layers::read(self.config, &overrides)
     }
 }
 
-/// `openclaw-server config`
+/// The flags of a command that looks at a server as a whole.
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct ServerSettings {
     #[command(flatten)]
     settings: Settings,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    /// Listen on this address [default: 127.0.0.1:8080]; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Answer with these, the first that works: builtin, synthetic [default: builtin]
+    #[arg(long, value_name = "PROVIDERS")]
+    model: Option<String>,
 }
 
-impl Show {
-    pub(super) fn run(self) -> Outcome {
-        let config = serde_json::to_value(self.settings.load([])?)?;
-        if self.json {
-            println!("{config:#}");
-        } else {
-            print_lines("", &config);
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// TOML's dotted keys; what is not set stands as a comment.
-fn print_lines(key: &str, value: &Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                print_lines(&inner, value);
-            }
-        }
-        Value::Null => println!("# {key} is not set"),
-        value => println!("{key} = {value}"),
+impl ServerSettings {
+    pub(super) fn layers(self) -> Result<Layers, ConfigError> {
+        let listen = self.listen.map(|address| ("server.listen", address.to_string()));
+        let model = self.model.map(|providers| ("model.providers", providers));
+        self.settings.layers(listen.into_iter().chain(model))
     }
 }

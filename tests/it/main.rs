@@ -16,6 +16,7 @@ mod keys;
 mod knowledge;
 mod limits;
 mod lists;
+mod ops;
 mod shell;
 mod streams;
 mod talk;
