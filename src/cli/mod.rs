@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod completions;
 mod config;
 mod demo;
 mod keys;
@@ -34,6 +35,8 @@ enum Command {
     Knowledge(knowledge::Knowledge),
     Chat(chat::Chat),
     Config(config::Config),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// What a command ends with.
@@ -50,6 +53,8 @@ pub fn run() -> ExitCode {
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Chat(chat) => chat.run(),
         Command::Config(config) => config.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("openclaw-server: {}", on_one_line(&*error));

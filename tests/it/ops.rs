@@ -1,4 +1,4 @@
-//! What operators do beside the server: look at the configuration.
+//! What operators do beside the server: look at the configuration, look for what is wrong, back up, migrate.
 
 use std::fs;
 
@@ -53,4 +53,44 @@ fn config_says_where_each_value_came_from() {
     fs::write(&again, words.replace("server.admin_token", "# ")).unwrap();
     let read = run(&["config", "--config", again.to_str().unwrap()]);
     assert!(read.status.success(), "{read:?}");
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for (shell, sign) in
+        [("bash", "complete -F"), ("zsh", "#compdef openclaw-server"), ("fish", "complete -c")]
+    {
+        let script = run(&["completions", shell]);
+        assert!(script.status.success() && script.out.contains(sign), "{shell}: {script:?}");
+        assert!(script.out.contains("rotate"), "{shell} knows the commands of commands");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("man/man1");
+    assert!(run(&["man", directory.to_str().unwrap()]).status.success());
+    let mut commands = vec![Vec::new()];
+    let mut pages = 0;
+    while let Some(command) = commands.pop() {
+        let name: String = [vec!["openclaw-server".to_owned()], command.clone()].concat().join("-");
+        let page = fs::read_to_string(directory.join(format!("{name}.1"))).expect(&name);
+        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{name}: {page}");
+        pages += 1;
+        commands
+            .extend(subcommands(&command).into_iter().map(|inner| [command.clone(), vec![inner]].concat()));
+    }
+    assert!(pages > 15, "only {pages} pages");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), pages, "and nothing else has");
+}
+
+/// As `--help` lists them.
+fn subcommands(command: &[String]) -> Vec<String> {
+    let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+    let help = run(&arguments).out;
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
