@@ -2,7 +2,13 @@
 //!
 //! Reads go through [`Store`], from anywhere. Writes go through the [`Writer`](crate::writer::Writer) alone.
 
-use std::{path::Path, time::Duration};
+mod schema;
+mod sql;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, PgPool, SqlitePool,
@@ -10,6 +16,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+pub use self::schema::{Step, StepState};
 
 /// Migrations only add; both databases take the same text.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -115,25 +123,34 @@ impl Store {
     /// # Errors
     /// The file cannot be opened or its schema is newer than this program.
     pub async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(directory.join("openclaw.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // WAL with NORMAL loses acknowledged rows in a power cut; FULL does not.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(SQLITE_BUSY_WITHIN)
-            // Erasing must mean it: freed pages are overwritten.
-            .pragma("secure_delete", "ON")
-            .foreign_keys(false)
-            .disable_statement_logging();
+        let options = sqlite_options(directory).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        let store = Self::sqlite(options).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Opens the embedded database in `directory` and leaves it as it is: nothing is created or migrated.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub async fn open_sqlite_as_it_is(directory: &Path) -> Result<Self, StoreError> {
+        Self::sqlite(sqlite_options(directory)).await
+    }
+
+    async fn sqlite(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_WITHIN)
             .connect_with(options.clone())
             .await
             .attempting("open the database")?;
-        MIGRATIONS.run(&pool).await.attempting("migrate the database")?;
         Ok(Self::Sqlite { pool, options: Box::new(options) })
+    }
+
+    /// The embedded database's file in a data directory.
+    #[must_use]
+    pub fn sqlite_file(directory: &Path) -> PathBuf {
+        directory.join("openclaw.db")
     }
 
     /// Connects to PostgreSQL and migrates it as needed.
@@ -141,6 +158,16 @@ impl Store {
     /// # Errors
     /// The address is malformed, the server is away, or its schema is newer than this program.
     pub async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect_postgres_as_it_is(url).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Connects to PostgreSQL and leaves it as it is: nothing is migrated.
+    ///
+    /// # Errors
+    /// The address is malformed or the server is away.
+    pub async fn connect_postgres_as_it_is(url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions =
             url.parse::<PgConnectOptions>().attempting("read the database address")?;
         // Stated, not inherited: an acknowledged fact is on disk.
@@ -151,8 +178,11 @@ impl Store {
             .connect_with(options.clone())
             .await
             .attempting("connect to the database")?;
-        MIGRATIONS.run(&pool).await.attempting("migrate the database")?;
         Ok(Self::Postgres { pool, options: Box::new(options) })
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        on_pool!(self, |pool| MIGRATIONS.run(pool).await).attempting("migrate the database")
     }
 
     /// Proves that the database answers.
@@ -168,4 +198,67 @@ impl Store {
     pub async fn close(&self) {
         on_pool!(self, |pool| pool.close().await);
     }
+
+    /// The steps that made this database, and those that it still lacks, in order.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn steps(&self) -> Result<Vec<Step>, StoreError> {
+        let applied = sql::applied_steps(self).await.attempting("read which migrations are applied")?;
+        Ok(schema::compare(&MIGRATIONS, &applied))
+    }
+
+    /// The steps of a database that is not there yet.
+    #[must_use]
+    pub fn all_steps() -> Vec<Step> {
+        schema::compare(&MIGRATIONS, &[])
+    }
+
+    /// Proves that rows could be written now, without writing any.
+    ///
+    /// # Errors
+    /// They could not.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        sql::check_writable(self).await.attempting("be written")
+    }
+
+    /// What is wrong with the embedded database's pages, in its own words; nothing, where all is well. PostgreSQL
+    /// looks after its own.
+    ///
+    /// # Errors
+    /// It could not be looked at.
+    pub async fn damage(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite { pool, .. } => sql::damage(pool).await.attempting("check its pages"),
+            Self::Postgres { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// Copies the embedded database, as it is at one moment, into a file that is empty or not there. Whoever writes
+    /// meanwhile goes on writing. On PostgreSQL nothing is copied, and the answer is false.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the database cannot be read.
+    pub async fn copy_to(&self, file: &Path) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite { pool, .. } => {
+                sql::copy(pool, file).await.attempting("copy the database")?;
+                Ok(true)
+            }
+            Self::Postgres { .. } => Ok(false),
+        }
+    }
+}
+
+/// How every connection to the embedded database is opened.
+fn sqlite_options(directory: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(Store::sqlite_file(directory))
+        // WAL with NORMAL loses acknowledged rows in a power cut; FULL does not.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_WITHIN)
+        // Erasing must mean it: freed pages are overwritten.
+        .pragma("secure_delete", "ON")
+        .foreign_keys(false)
+        .disable_statement_logging()
 }

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod backup;
 mod chat;
 mod completions;
 mod config;
 mod demo;
 mod keys;
 mod knowledge;
+mod migrate;
 mod offline;
 mod org;
 mod remote;
@@ -35,6 +37,8 @@ enum Command {
     Knowledge(knowledge::Knowledge),
     Chat(chat::Chat),
     Config(config::Config),
+    Backup(backup::Backup),
+    Migrate(migrate::Migrate),
     Completions(completions::Completions),
     Man(completions::Man),
 }
@@ -53,6 +57,8 @@ pub fn run() -> ExitCode {
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Chat(chat) => chat.run(),
         Command::Config(config) => config.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Migrate(migrate) => migrate.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

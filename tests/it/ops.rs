@@ -1,10 +1,29 @@
 //! What operators do beside the server: look at the configuration, look for what is wrong, back up, migrate.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
+use openclaw_actors::testing::TestPlace;
 use serde_json::{Value, json};
 
-use crate::harness::{Output, Program};
+use crate::harness::{Client, Organization, Output, Program, Server, eventually, is_postgres, new_place};
+
+/// Runs a command in a place where no server was started.
+fn run_in(place: &TestPlace, arguments: &[&str]) -> Output {
+    let data = place.directory().join("data");
+    let mut all = [arguments, &["--data", data.to_str().unwrap()]].concat();
+    let url = place.database_url();
+    if let Some(url) = &url {
+        all.extend(["--database-url", url]);
+    }
+    Program::start(&all, &[]).ended()
+}
 
 fn run(arguments: &[&str]) -> Output {
     Program::start(arguments, &[]).ended()
@@ -53,6 +72,126 @@ fn config_says_where_each_value_came_from() {
     fs::write(&again, words.replace("server.admin_token", "# ")).unwrap();
     let read = run(&["config", "--config", again.to_str().unwrap()]);
     assert!(read.status.success(), "{read:?}");
+}
+
+#[test]
+fn a_backup_taken_while_messages_are_stored_starts_as_a_server_that_has_all_of_them() {
+    let mut server = Server::start();
+    let org = server.organization();
+    let client = org.unlimited(&server);
+    let target = server.data().with_file_name("backup");
+    let target = target.to_str().unwrap();
+    let (stored, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let before = thread::scope(|scope| {
+        for writer in 0..4 {
+            let (client, stored, is_over) = (client.clone(), &stored, &is_over);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if is_over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let text = format!("message {number} of {writer}");
+                    let started = client.post("/v1/conversations", json!({ "message": text })).status(201);
+                    let id = started["conversation"]["id"].as_str().unwrap().to_owned();
+                    stored.lock().unwrap().push((id, text));
+                }
+            });
+        }
+        let enough =
+            |count: usize| eventually("messages", || (stored.lock().unwrap().len() >= count).then_some(()));
+        enough(40);
+        let before = stored.lock().unwrap().clone();
+        let made = server.run(&["backup", target]);
+        let during = stored.lock().unwrap().len();
+        enough(during + 4);
+        is_over.store(true, Ordering::SeqCst);
+        assert!(made.status.success() && made.out.contains(target), "{made:?}");
+        assert_eq!(made.out.contains("pg_dump"), is_postgres(), "{made:?}");
+        before
+    });
+    // There, only the data directory is a copy, and a database has one server.
+    if is_postgres() {
+        server.stop();
+    }
+    holds(&server, target, &org, &before);
+}
+
+/// Starts a server on the copy, at once, and reads everything with the keys that were made on the original.
+#[track_caller]
+fn holds(original: &Server, copy: &str, org: &Organization, stored: &[(String, String)]) {
+    let mut arguments = vec!["serve", "--data", copy, "--listen", "127.0.0.1:0"];
+    let url = original.database_url();
+    if let Some(url) = &url {
+        arguments.extend(["--database-url", url]);
+    }
+    let program = Program::start(&arguments, &[("OPENCLAW__LIMITS__REQUESTS_PER_MINUTE", "1000000")]);
+    let line = program.until("the copy listens", |out| out.ends_with('\n'));
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    let client = Client::to(address, &org.primary_key);
+    for (id, text) in stored {
+        let messages = client.get(&format!("/v1/conversations/{id}/messages")).status(200);
+        let said = |message: &Value| message["content"] == text.as_str();
+        assert!(messages["data"].as_array().unwrap().iter().any(said), "{text}: {}", messages.text());
+    }
+    Client::to(address, &org.secondary_key)
+        .post("/v1/conversations", json!({ "message": "Is anybody there?" }))
+        .status(201);
+    program.signal("TERM");
+    let ended = program.ended();
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+#[test]
+fn a_backup_overwrites_nothing_and_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let server = Server::start();
+    server.organization();
+    let target = server.data().with_file_name("backup");
+    let made = server.run(&["backup", target.to_str().unwrap(), "--json"]);
+    assert!(made.status.success(), "{made:?}");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&target), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&target).unwrap().flatten() {
+        assert_eq!(mode(&entry.path()), 0o600, "{:?}", entry.path());
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    let expected: &[&str] = if is_postgres() { &["pepper"] } else { &["openclaw.db", "pepper"] };
+    assert_eq!(names, expected, "neither the lock nor the node's name");
+
+    let again = server.run(&["backup", target.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert!(again.err.contains("is not empty"), "{again:?}");
+}
+
+#[test]
+fn a_backup_of_nothing_makes_nothing() {
+    let place = new_place();
+    let target = place.directory().join("backup");
+    let refused = run_in(&place, &["backup", target.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.err.contains("pepper") && !target.exists(), "{refused:?}");
+}
+
+#[test]
+fn migrate_applies_what_its_check_reports() {
+    let place = new_place();
+    let states = |output: &Output| -> Vec<Value> {
+        data(output).into_iter().map(|step| step["state"].clone()).collect()
+    };
+    let pending = run_in(&place, &["migrate", "--check", "--json"]);
+    assert_eq!(pending.status.code(), Some(1), "{pending:?}");
+    assert!(states(&pending).len() > 2 && states(&pending).iter().all(|state| state == "pending"));
+    assert_eq!(fs::read_dir(place.directory().join("data")).unwrap().count(), 0, "a check makes nothing");
+    assert_eq!(run_in(&place, &["migrate", "--check"]).status.code(), Some(1), "nor does it apply anything");
+
+    let applied = run_in(&place, &["migrate", "--json"]);
+    assert!(applied.status.success(), "{applied:?}");
+    assert!(states(&applied).iter().all(|state| state == "applied"), "{applied:?}");
+    let checked = run_in(&place, &["migrate", "--check"]);
+    assert!(checked.status.success() && checked.out.contains("applied  0001  core"), "{checked:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -62,7 +62,7 @@ impl Pepper {
     /// # Errors
     /// See [`PepperError`].
     pub fn open(directory: &Path) -> Result<Self, PepperError> {
-        let path = directory.join(FILE);
+        let path = Self::file(directory);
         loop {
             match fs::read_to_string(&path) {
                 Ok(text) => return Self::parse(&text),
@@ -70,6 +70,32 @@ impl Pepper {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Reads the pepper of this data directory, and makes none.
+    ///
+    /// # Errors
+    /// See [`PepperError`]; there may be none.
+    pub fn read(directory: &Path) -> Result<Self, PepperError> {
+        Self::parse(&fs::read_to_string(Self::file(directory))?)
+    }
+
+    /// Copies the pepper of one data directory into another that has none.
+    ///
+    /// # Errors
+    /// See [`PepperError`]; nothing damaged is copied.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), PepperError> {
+        let text = fs::read_to_string(Self::file(from))?;
+        Self::parse(&text)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(MODE).open(Self::file(to))?;
+        copy.write_all(text.as_bytes())?;
+        Ok(copy.sync_all()?)
+    }
+
+    /// Its file in a data directory.
+    #[must_use]
+    pub fn file(directory: &Path) -> PathBuf {
+        directory.join(FILE)
     }
 
     fn parse(text: &str) -> Result<Self, PepperError> {

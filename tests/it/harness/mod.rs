@@ -32,7 +32,7 @@ pub(crate) use self::{
     organization::Organization,
     program::Program,
     relay::Relay,
-    server::{Output, Server},
+    server::{Output, Server, new_place},
     wire::Connection,
 };
 
