@@ -5,6 +5,7 @@ mod chat;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod keys;
 mod knowledge;
 mod migrate;
@@ -37,6 +38,7 @@ enum Command {
     Knowledge(knowledge::Knowledge),
     Chat(chat::Chat),
     Config(config::Config),
+    Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
     Completions(completions::Completions),
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Chat(chat) => chat.run(),
         Command::Config(config) => config.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Backup(backup) => backup.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Completions(completions) => completions.run(),

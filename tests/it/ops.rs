@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -34,6 +35,17 @@ fn run(arguments: &[&str]) -> Output {
 fn data(output: &Output) -> Vec<Value> {
     let printed: Value = serde_json::from_str(&output.out).unwrap_or_else(|_| panic!("{output:?}"));
     printed["data"].as_array().unwrap().clone()
+}
+
+/// Insists that the doctor found this wrong, that it says what to do, and that its exit status shows it.
+#[track_caller]
+fn fails(output: &Output, check: &str, message: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let found = data(output).into_iter().find(|finding| finding["check"] == check);
+    let found = found.unwrap_or_else(|| panic!("nothing about {check}: {}", output.out));
+    assert_eq!(found["status"], "fail", "{found}");
+    assert!(found["message"].as_str().unwrap().contains(message), "{found}");
+    assert!(found["advice"].is_string(), "{found}");
 }
 
 #[test]
@@ -176,6 +188,109 @@ fn a_backup_of_nothing_makes_nothing() {
 }
 
 #[test]
+fn the_doctor_finds_nothing_wrong_with_a_server_that_runs() {
+    let server = Server::start();
+    server.organization();
+    let address = server.address().to_string();
+    let seen = server.run(&["doctor", "--listen", &address, "--json"]);
+    assert!(seen.status.success(), "{seen:?}");
+    let findings = data(&seen);
+    let verdict =
+        |check: &str| findings.iter().find(|finding| finding["check"] == check).unwrap()["status"].clone();
+    for check in ["configuration", "pepper", "clock", "store", "schema", "store writable", "listen address"] {
+        assert_eq!(verdict(check), "ok", "{check}: {findings:#?}");
+    }
+    assert!(seen.out.contains("an OpenClaw server answers"), "{seen:?}");
+    assert_eq!(verdict("model"), "warn", "synthetic answers are for tests");
+    let words = server.run(&["doctor", "--listen", &address]);
+    assert!(words.out.lines().any(|line| line.starts_with("ok    store ")), "{words:?}");
+    server.client().get("/readyz").status(200);
+}
+
+#[test]
+fn the_doctor_changes_nothing() {
+    let place = new_place();
+    let data = place.directory().join("data");
+    let seen = run_in(&place, &["doctor", "--listen", "127.0.0.1:0"]);
+    assert!(is_postgres() || seen.status.success(), "{seen:?}");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    fs::remove_dir(&data).unwrap();
+    run_in(&place, &["doctor", "--listen", "127.0.0.1:0"]);
+    assert!(!data.exists());
+}
+
+#[test]
+fn the_doctor_sees_a_data_directory_that_cannot_be_used() {
+    // Nobody can make a file there, not even root.
+    let seen = run(&["doctor", "--data", "/proc", "--listen", "127.0.0.1:0", "--json"]);
+    fails(&seen, "data directory", "/proc cannot be written");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let seen = run(&["doctor", "--data", path, "--listen", "127.0.0.1:0", "--json"]);
+    fails(&seen, "data directory", "is not a directory");
+}
+
+#[test]
+fn the_doctor_sees_that_a_stranger_has_the_port() {
+    // It takes connections and never says a word.
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap().to_string();
+    let place = new_place();
+    fails(
+        &run_in(&place, &["doctor", "--listen", &address, "--json"]),
+        "listen address",
+        "no OpenClaw server",
+    );
+}
+
+#[test]
+fn the_doctor_sees_that_the_store_is_away() {
+    let place = new_place();
+    let data = place.directory().join("data");
+    let data = data.to_str().unwrap();
+    let url = "postgres://somebody:of-the-password@127.0.0.1:1/nothing";
+    let seen = run(&["doctor", "--data", data, "--database-url", url, "--listen", "127.0.0.1:0", "--json"]);
+    fails(&seen, "store", "failed to connect to the database");
+    assert!(!seen.out.contains("of-the-password"), "{seen:?}");
+
+    let server = Server::start();
+    if is_postgres() {
+        server.break_store();
+        fails(&server.run(&["doctor", "--listen", "127.0.0.1:0", "--json"]), "store", "the store failed to");
+        server.mend_store();
+    }
+}
+
+#[test]
+fn the_doctor_sees_a_damaged_database_and_a_lost_pepper() {
+    let mut server = Server::start();
+    server.organization();
+    server.stop();
+    let doctor = ["doctor", "--listen", "127.0.0.1:0", "--json"];
+    fs::remove_file(server.data().join("pepper")).unwrap();
+    fails(&server.run(&doctor), "pepper", "is missing beside a database");
+    if is_postgres() {
+        return;
+    }
+    let file = server.data().join("openclaw.db");
+    let mut bytes = fs::read(&file).unwrap();
+    // The last page: the database still opens, and its tables are not what they say.
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xff);
+    fs::write(&file, &bytes).unwrap();
+    let seen = server.run(&doctor);
+    fails(&seen, "store integrity", "");
+    fs::write(&file, "no database at all, but long enough to be read as one").unwrap();
+    fails(&server.run(&doctor), "store", "");
+}
+
+#[test]
+fn the_doctor_sees_settings_that_make_no_sense() {
+    let seen = run(&["doctor", "--listen", "0.0.0.0:8080", "--json"]);
+    fails(&seen, "configuration", "behind_proxy = true");
+}
+
+#[test]
 fn migrate_applies_what_its_check_reports() {
     let place = new_place();
     let states = |output: &Output| -> Vec<Value> {
@@ -221,6 +336,8 @@ fn every_command_has_a_manual_page() {
             .extend(subcommands(&command).into_iter().map(|inner| [command.clone(), vec![inner]].concat()));
     }
     assert!(pages > 15, "only {pages} pages");
+    let doctor = fs::read_to_string(directory.join("openclaw-server-doctor.1")).unwrap();
+    assert!(doctor.contains("exit status"), "a page says more than one line: {doctor}");
     assert_eq!(fs::read_dir(&directory).unwrap().count(), pages, "and nothing else has");
 }
 

@@ -1,0 +1,74 @@
+//! The addresses: free, or taken by a server of ours, or by somebody else?
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::http::StatusCode;
+
+use super::finding::Finding;
+use crate::config::Server;
+
+/// A server of ours answers this at once, however busy it is.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
+pub(super) async fn examine(server: &Server) -> Vec<Finding> {
+    let mut findings = vec![address("listen address", server.listen).await];
+    if let Some(operators) = server.ops_listen {
+        findings.push(address("ops address", operators).await);
+    }
+    findings
+}
+
+async fn address(check: &'static str, address: SocketAddr) -> Finding {
+    if address.port() == 0 {
+        return Finding::ok(check, "the start takes a free port");
+    }
+    let Err(error) = TcpListener::bind(address) else {
+        return Finding::ok(check, format!("{address} is free"));
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => taken(check, address).await,
+        io::ErrorKind::AddrNotAvailable => {
+            Finding::fail(check, format!("{address} is not an address of this machine"))
+                .advise("listen on 127.0.0.1, or on an address that `ip address` shows")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Finding::fail(check, format!("{address} is not allowed to this user"))
+                .advise("take a port from 1024, or give the program CAP_NET_BIND_SERVICE")
+        }
+        _ => Finding::fail(check, format!("{address} cannot be listened on: {error}")),
+    }
+}
+
+async fn taken(check: &'static str, address: SocketAddr) -> Finding {
+    match ask(address).await {
+        Some(StatusCode::SERVICE_UNAVAILABLE) => {
+            Finding::warn(check, format!("an OpenClaw server answers on {address} that it is too busy"))
+                .advise("see server.max_connections and the file limit")
+        }
+        Some(_) => Finding::ok(check, format!("an OpenClaw server answers on {address}")),
+        None => Finding::fail(check, format!("{address} is taken by something that is no OpenClaw server"))
+            .advise("stop that, or listen elsewhere: --listen, or server.listen and server.ops_listen"),
+    }
+}
+
+/// What a server of ours answers there. Each answer of ours bears a name that we gave it.
+async fn ask(address: SocketAddr) -> Option<StatusCode> {
+    let client = awc::Client::builder().timeout(ANSWERED_WITHIN).disable_redirects().finish();
+    let url = format!("http://{}/healthz", SocketAddr::new(reachable(address.ip()), address.port()));
+    let answer = client.get(url).send().await.ok()?;
+    let name = answer.headers().get("x-request-id")?;
+    name.as_bytes().starts_with(b"req_").then(|| answer.status())
+}
+
+/// Who listens on every address is asked on this machine's own.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    }
+}
