@@ -123,6 +123,7 @@ impl Store {
     /// # Errors
     /// The file cannot be opened or its schema is newer than this program.
     pub async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
+        keep_to_ourselves(&Self::sqlite_file(directory)).attempting("create the database")?;
         let options = sqlite_options(directory).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let store = Self::sqlite(options).await?;
         store.migrate().await?;
@@ -251,6 +252,17 @@ impl Store {
 }
 
 /// How every connection to the embedded database is opened.
+/// Makes the file before SQLite would, for its owner alone; the files that SQLite puts beside it become like it.
+fn keep_to_ourselves(file: &Path) -> Result<(), sqlx::Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(sqlx::Error::Io(error)),
+        _ => Ok(()),
+    }
+}
+
 fn sqlite_options(directory: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(Store::sqlite_file(directory))

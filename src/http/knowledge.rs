@@ -51,7 +51,7 @@ pub const BODY_LIMIT: BodyLimit = BodyLimit(4 << 20);
 const LONGEST_EXTERNAL_ID: usize = 255;
 
 /// How often a PATCH without `If-Match` is made anew on what another write left.
-const PATCH_TRIES: usize = 5;
+const PATCH_TRIES: usize = 64;
 
 /// `POST /v1/knowledge`
 ///
@@ -331,6 +331,7 @@ impl From<MarkupError> for ApiError {
         match error {
             MarkupError::Nul => Self::invalid_field("content", "text must not hold the character NUL"),
             MarkupError::TooDeep => Self::too_deep(MAX_DEPTH).param("content"),
+            MarkupError::TooSlow => Self::invalid_field("content", "its markup takes too long to read"),
         }
     }
 }

@@ -222,15 +222,11 @@ impl Directory {
         turn: Option<TurnId>,
         disconnected: bool,
     ) -> Result<Option<Turn>, Refusal> {
-        match self.ask(key, Command::Stop { turn, disconnected }).await {
-            Ok(Reply::Stopped(turn)) => Ok(turn.map(|turn| *turn)),
-            Ok(other) => Err(unexpected(&other)),
-            // The actor remembers the open turns and the last; an older one has ended.
-            Err(Refusal::NotFound) => match turn {
-                Some(turn) => self.stored_turn(key, turn).await?.ok_or(Refusal::NotFound).map(Some),
-                None => Err(Refusal::NotFound),
-            },
-            Err(refusal) => Err(refusal),
+        match self.ask(key, Command::Stop { turn, disconnected }).await? {
+            Reply::Stopped(turn) => Ok(turn.map(|turn| *turn)),
+            // The actor remembers the open turns and the last.
+            Reply::EndedBefore(turn) => self.stored_turn(key, turn).await?.ok_or(Refusal::NotFound).map(Some),
+            other => Err(unexpected(&other)),
         }
     }
 

@@ -176,6 +176,8 @@ pub enum Reply {
     Accepted(Box<Accepted>),
     /// A stop: the turn as it ended; `None` if nothing ran.
     Stopped(Option<Box<Turn>>),
+    /// A stop of a turn that ended so long ago that only the store knows it, if there ever was one.
+    EndedBefore(TurnId),
     /// The conversation in its new state.
     Conversation(Box<Conversation>),
     /// Nothing to show: deleted, typing, woken.

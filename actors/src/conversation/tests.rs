@@ -263,6 +263,30 @@ async fn an_interrupting_message_is_answered_at_once_and_supersedes_those_that_w
 }
 
 #[actix::test]
+async fn a_stop_behind_several_interruptions_is_answered_with_the_turn_that_ran_when_it_came() {
+    let scene = Scene::new().await;
+    let (key, first) = scene.start(says("one", held())).await;
+    let interrupt = |text: &str| {
+        let message = NewMessage { on_busy: OnBusy::Interrupt, ..says(text, held()) };
+        scene.directory.submit(key, message)
+    };
+    // All in one mailbox: the stop arrives while the first interruption is being stored.
+    let (second, third, fourth, stopped) = tokio::join!(
+        interrupt("two"),
+        interrupt("three"),
+        interrupt("four"),
+        scene.directory.stop(key, None, false)
+    );
+    for accepted in [second, third, fourth] {
+        accepted.expect("accepted");
+    }
+    let stopped = stopped.expect("there is such a conversation").expect("a turn ran");
+    assert_eq!(Some(stopped.id), first.turn.map(|turn| turn.id));
+    assert!(stopped.status.has_ended());
+    scene.directory.stop(key, None, false).await.expect("stopped").expect("the last one ran");
+}
+
+#[actix::test]
 async fn a_repeated_client_message_id_stores_nothing_and_another_text_under_it_is_refused() {
     let scene = Scene::new().await;
     let named = |text: &str| NewMessage { client_message_id: Some("m-1".to_owned()), ..says(text, quick(1)) };

@@ -157,7 +157,7 @@ impl KeyRing {
         extra: Option<Row>,
     ) -> Result<IssuedKey, KeyError> {
         self.retry(org, id, async |mut key: Key| {
-            by.may_rotate(&key)?;
+            by.may_rotate(&key, self.default_quota)?;
             let now = Timestamp::now();
             let replaced = key.current().map(|secret| secret.number);
             let mut op = Op::default();

@@ -110,13 +110,13 @@ impl Granter<'_> {
     }
 
     /// May it rotate that key? Whoever gets a new secret of it can do all that it can.
-    pub(super) fn may_rotate(self, key: &Key) -> Result<(), Denied> {
+    pub(super) fn may_rotate(self, key: &Key, default_quota: NonZeroU32) -> Result<(), Denied> {
         let Self::Key(by) = self else { return Ok(()) };
         if by.key == key.id {
             return Ok(());
         }
         self.may_change(key.kind)?;
-        key.scopes.without(by.scopes).iter().next().map_or(Ok(()), |scope| Err(Denied::Scope(scope)))
+        self.may_grant(None, Powers::of(key, default_quota))
     }
 }
 

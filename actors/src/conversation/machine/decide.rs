@@ -149,7 +149,8 @@ impl<T> Machine<T> {
         let Some(id) = turn.or(state.running().map(|turn| turn.id)) else {
             return Ok(Step::Answer(Reply::Stopped(None)));
         };
-        let turn = state.turn(id).ok_or(Refusal::NotFound)?;
+        // Several interruptions may have come between the turn that ran as the stop arrived and now.
+        let Some(turn) = state.turn(id) else { return Ok(Step::Answer(Reply::EndedBefore(id))) };
         let change = match turn.status {
             TurnStatus::Running => state.end(Ending::Stopped(reason), self.shown(), at),
             TurnStatus::Queued => state.stop_waiting(id, reason, at),

@@ -180,13 +180,14 @@ impl Index {
         languages
     }
 
+    /// Does an article have the word?
+    fn knows(&self, word: &str) -> bool {
+        self.vocabulary.contains(&fold(word))
+    }
+
     /// What an unknown word was probably meant to be.
-    fn repaired(&self, word: &str, is_stop: bool) -> Option<String> {
-        let folded = fold(word);
-        if is_stop || self.vocabulary.contains(&folded) {
-            return None;
-        }
-        self.vocabulary.repair(&folded).map(str::to_owned)
+    fn repaired(&self, word: &str) -> Option<String> {
+        self.vocabulary.repair(&fold(word)).map(str::to_owned)
     }
 }
 

@@ -16,6 +16,9 @@ const MAX_TURNS: usize = 6;
 /// Words of a question that are looked at: a text of any length may be pasted.
 const MAX_WORDS: usize = 200;
 
+/// Unknown words of a question that are taken for typing errors; a text with more of them is another language.
+const MAX_REPAIRS: usize = 24;
+
 /// A question of at most this many words tells too little of its language.
 const SHORT_WORDS: usize = 4;
 
@@ -79,9 +82,14 @@ impl QueryTerms {
         let mut seen_grams = Vec::new();
         let mut seen_stems: Vec<Vec<Stem>> = Vec::new();
         let all_stop = words.iter().all(|word| is_stop(&word.written, &languages));
+        let mut repairs = 0;
         for word in words {
             let is_stop = is_stop(&word.written, &languages);
-            let written = index.repaired(&word.written, is_stop).unwrap_or(word.written);
+            let is_unknown = !is_stop && !index.knows(&word.written);
+            repairs += usize::from(is_unknown);
+            let repaired =
+                (is_unknown && repairs <= MAX_REPAIRS).then(|| index.repaired(&word.written)).flatten();
+            let written = repaired.unwrap_or(word.written);
             let mut stems: Vec<Stem> = languages.iter().map(|l| Analyser::of(*l).stem(&written)).collect();
             stems.sort_unstable();
             stems.dedup();

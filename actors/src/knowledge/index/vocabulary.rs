@@ -5,6 +5,9 @@ use std::collections::HashMap;
 /// Shorter words have too many neighbours for a guess to be right.
 const MIN_REPAIRED_LETTERS: usize = 4;
 
+/// Longer words are not typed by hand. What they could have been grows with the square of their length.
+const MAX_REPAIRED_LETTERS: usize = 32;
+
 /// Folded words and in how many articles they stand.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Vocabulary {
@@ -38,8 +41,10 @@ impl Vocabulary {
     /// The commonest word that is one slip of the fingers from `word`: a letter too many, too few or wrong, or two
     /// swapped.
     pub(super) fn repair(&self, word: &str) -> Option<&str> {
-        let letters: Vec<char> = word.chars().collect();
-        if letters.len() < MIN_REPAIRED_LETTERS || !letters.iter().all(|c| c.is_alphabetic()) {
+        // Looked at no further than it may be long: a message may be one word of 32,000 letters.
+        let letters: Vec<char> = word.chars().take(MAX_REPAIRED_LETTERS + 1).collect();
+        let is_repairable = (MIN_REPAIRED_LETTERS..=MAX_REPAIRED_LETTERS).contains(&letters.len());
+        if self.articles.is_empty() || !is_repairable || !letters.iter().all(|c| c.is_alphabetic()) {
             return None;
         }
         slips(&letters)
@@ -88,6 +93,14 @@ mod tests {
         ] {
             assert_eq!(vocabulary.repair(typed), meant, "{typed}");
         }
+    }
+
+    #[test]
+    fn a_word_that_nobody_types_costs_nothing() {
+        let long = "x".repeat(MAX_REPAIRED_LETTERS + 1);
+        let vocabulary = vocabulary(&[&long]);
+        assert_eq!(vocabulary.repair(&format!("{}y", &long[1..])), None);
+        assert_eq!(vocabulary.repair(&"x".repeat(32_000)), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! HTML to blocks.
 
+use std::time::{Duration, Instant};
+
 use html5ever::driver::{self, ParseOpts};
 use html5ever::tendril::{StrTendril, TendrilSink};
 use scraper::node::Element;
@@ -11,6 +13,10 @@ use super::{BlockKind, Document, MAX_DEPTH, MarkupError};
 /// How much is parsed between two looks at the tree: what a hostile page can make of this much is the most it
 /// costs us. (Unchecked, 100,000 nested elements keep the parser busy for 39 s.)
 const PIECE_BYTES: usize = 4096;
+
+/// The longest that a page may keep the parser busy. Four megabytes of honest HTML take a tenth of a second; a tag with
+/// a hundred thousand attributes would take minutes.
+const PARSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Elements around a page's own: the document, `html` and `body`.
 const OUTER_LEVELS: usize = 3;
@@ -27,7 +33,7 @@ pub(super) fn read(content: &str) -> Result<Document, MarkupError> {
 
 /// Adds the blocks of `content` to `document`.
 pub(super) fn read_into(document: &mut Document, content: &str) -> Result<(), MarkupError> {
-    let page = parse(content)?;
+    let page = parse(content, PARSED_WITHIN)?;
     let mut walk = Walk { document, gathered: Gathered::default(), preformatted: 0, rows: 0 };
     // By sibling and parent links rather than by recursion: the depth of a page is its author's choice.
     let mut next = page.tree.root().first_child();
@@ -48,14 +54,18 @@ pub(super) fn read_into(document: &mut Document, content: &str) -> Result<(), Ma
     Ok(())
 }
 
-/// Parses piece by piece, so that depth and size are judged as the tree grows and not after the damage.
-fn parse(content: &str) -> Result<Html, MarkupError> {
+/// Parses piece by piece, so that depth, size and time are judged as the tree grows and not after the damage.
+fn parse(content: &str, within: Duration) -> Result<Html, MarkupError> {
+    let since = Instant::now();
     let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
     let (mut rest, mut judged) = (content, 0);
     while !rest.is_empty() {
         let (piece, left) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
         parser.process(StrTendril::from(piece));
         rest = left;
+        if since.elapsed() > within {
+            return Err(MarkupError::TooSlow);
+        }
         let page = parser.tokenizer.sink.sink.0.borrow();
         let nodes = page.tree.nodes();
         let count = nodes.len();
@@ -224,4 +234,17 @@ fn ends_a_paragraph(name: &str) -> bool {
             | "form"
             | "fieldset"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_keeps_the_parser_busy_is_given_up() {
+        let attributes: String = (0..2_000).map(|number| format!(" a{number}=1")).collect();
+        let page = format!("<a{attributes}>x");
+        assert!(matches!(parse(&page, Duration::ZERO), Err(MarkupError::TooSlow)));
+        assert!(parse(&page, PARSED_WITHIN).is_ok());
+    }
 }

@@ -51,6 +51,9 @@ pub enum MarkupError {
     /// Nested deeper than [`MAX_DEPTH`], or built to make a parser multiply it.
     #[error("the content is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// Built to keep a parser busy.
+    #[error("the content takes too long to read")]
+    TooSlow,
 }
 
 /// Reads `content`.
