@@ -5,6 +5,7 @@
 
 mod batches;
 mod command;
+mod guard;
 
 use std::{
     collections::HashMap,
@@ -34,6 +35,7 @@ use openclaw_actors::{
 use self::{
     batches::{Batch, Batches},
     command::{Done, carry_out},
+    guard::Guarded,
 };
 use super::{
     auth::{Caller, ReadConversations, StreamCaller},
@@ -87,7 +89,8 @@ pub(super) async fn open(
         stops: HashMap::new(),
     };
     // What a handshake lacks is the client's doing.
-    let response = WsResponseBuilder::new(socket, &request, payload).frame_size(LARGEST_FRAME).start();
+    let guarded = Guarded::new(payload, LARGEST_FRAME);
+    let response = WsResponseBuilder::new(socket, &request, guarded).frame_size(LARGEST_FRAME).start();
     response.map_err(|error| ApiError::bad_request("invalid_handshake", error.to_string()))
 }
 

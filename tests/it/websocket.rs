@@ -197,6 +197,11 @@ fn a_message_in_parts_is_one_and_too_large_a_frame_closes() {
 
     socket.frame(0x80 | TEXT, &vec![b' '; (1 << 20) + 1]);
     assert_eq!(socket.close_code(), 1009);
+
+    let mut promising = Socket::open(&server, &talk, "");
+    // Only the head of a frame of a gigabyte: nobody waits for the rest.
+    promising.0.send(&[0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    assert_eq!(promising.close_code(), 1009);
 }
 
 #[test]
