@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use openclaw_actors::writer::Health;
 use serde::Serialize;
 
-use super::error::ApiError;
+use super::{error::ApiError, query::AnyParameters};
 use crate::{config::Secret, server::Parts, telemetry::Exposition};
 
 #[derive(Serialize)]
@@ -21,12 +21,12 @@ struct Readiness {
 }
 
 /// The process runs and answers.
-pub(super) async fn alive() -> HttpResponse {
+pub(super) async fn alive(_: AnyParameters) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Status { status: "ok" })
 }
 
 /// Requests can be served: the store answers and can be written.
-pub(super) async fn ready(parts: web::Data<Parts>) -> HttpResponse {
+pub(super) async fn ready(_: AnyParameters, parts: web::Data<Parts>) -> HttpResponse {
     let reason = not_ready(&parts).await;
     let mut answer = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let status = if reason.is_none() { "ready" } else { "not_ready" };
@@ -54,6 +54,7 @@ async fn not_ready(parts: &Parts) -> Option<&'static str> {
 /// Everything counted, for a scraper on this machine or one that knows `server.metrics_token`.
 pub(super) async fn metrics(
     request: HttpRequest,
+    _: AnyParameters,
     parts: web::Data<Parts>,
     exposition: web::Data<Exposition>,
 ) -> Result<HttpResponse, ApiError> {
@@ -74,6 +75,7 @@ pub(super) async fn metrics(
 /// Everything counted, on the operators' own listener.
 pub(super) async fn metrics_for_operators(
     request: HttpRequest,
+    _: AnyParameters,
     parts: web::Data<Parts>,
     exposition: web::Data<Exposition>,
 ) -> Result<HttpResponse, ApiError> {

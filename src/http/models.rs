@@ -3,7 +3,10 @@
 use actix_web::web::{Data, Json as Answer};
 use serde::Serialize;
 
-use super::auth::{Caller, ReadConversations};
+use super::{
+    auth::{Caller, ReadConversations},
+    query::AnyParameters,
+};
 use crate::server::Parts;
 
 /// As OpenAI's clients read it.
@@ -22,7 +25,11 @@ struct Model {
 }
 
 /// The models that a message may name; the first is asked when it names none.
-pub(super) async fn list(_: Caller<ReadConversations>, parts: Data<Parts>) -> Answer<Models> {
+pub(super) async fn list(
+    _: Caller<ReadConversations>,
+    _: AnyParameters,
+    parts: Data<Parts>,
+) -> Answer<Models> {
     let models = parts.directory.models().names();
     let data = models.map(|id| Model { id, object: "model", created: 0, owned_by: "openclaw" });
     Answer(Models { object: "list", data: data.collect() })

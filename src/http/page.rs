@@ -70,13 +70,12 @@ impl<F: Filters> FromRequest for List<F> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::parse(request.query_string()))
+        ready(Parameters::of(request).and_then(Self::read))
     }
 }
 
 impl<F: Filters> List<F> {
-    fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut filters = Parameters::parse(query)?;
+    fn read(mut filters: Parameters) -> Result<Self, ApiError> {
         let page: PageParameters = filters.split_off(&["limit", "cursor", "order"]).read()?;
         let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=LARGEST_LIMIT).contains(&limit) {
@@ -95,7 +94,8 @@ impl PageRequest {
     pub fn after<P: DeserializeOwned>(&self) -> Result<Option<P>, ApiError> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let position = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| {
-            let (version, order, position): (u8, Order, P) = serde_json::from_slice(&bytes).ok()?;
+            let (version, order, position): (u8, Order, P) =
+                serde_json::from_slice(&bytes).ok()?;
             (version == VERSION && order == self.order).then_some(position)
         });
         position.map(Some).ok_or_else(|| ApiError::invalid_cursor("cursor"))
@@ -145,8 +145,12 @@ impl<T> Page<T> {
 mod tests {
     use super::*;
 
+    fn read(query: &str) -> Result<List<NoFilters>, ApiError> {
+        Parameters::parse(query).and_then(List::read)
+    }
+
     fn ask(query: &str) -> PageRequest {
-        List::<NoFilters>::parse(query).expect("taken").page
+        read(query).expect("taken").page
     }
 
     #[test]
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn limits_are_from_1_to_100() {
         for query in ["limit=0", "limit=101", "limit=-1", "limit=", "order=up", "colour=red"] {
-            assert!(List::<NoFilters>::parse(query).is_err(), "{query}");
+            assert!(read(query).is_err(), "{query}");
         }
         assert_eq!(ask("").limit, 20);
         assert_eq!(ask("limit=100").limit, 100);

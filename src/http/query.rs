@@ -1,12 +1,16 @@
 //! `Query<T>`: the parameters after `?`, checked like a body; and `PathId<T>`.
 //!
 //! A repeated parameter is a list (`channel=web&channel=app`), `metadata[order]=8812` is an entry of a map, and what
-//! `T` does not name is refused when `T` denies unknown fields.
+//! `T` does not name is refused when `T` denies unknown fields. A route whose handler reads no parameters has none: see
+//! [`Strict`].
 
 use std::ops::Deref;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
-use futures_util::future::{Ready, ready};
+use actix_web::{Error as ActixError, FromRequest, Handler, HttpMessage, HttpRequest, dev::Payload, web};
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, Ready, ready},
+};
 use percent_encoding::percent_decode_str;
 use serde::{
     Deserializer,
@@ -48,7 +52,62 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Parameters::parse(request.query_string()).and_then(Parameters::read).map(Self))
+        ready(Parameters::of(request).and_then(Parameters::read).map(Self))
+    }
+}
+
+/// Parameters of which none matters: whoever probes or speaks a dialect may add their own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnyParameters;
+
+impl FromRequest for AnyParameters {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        request.extensions_mut().insert(ParametersRead);
+        ready(Ok(Self))
+    }
+}
+
+/// Some extractor of the handler looks at the parameters.
+struct ParametersRead;
+
+/// A handler behind the rule that parameters which none of its arguments reads are refused.
+#[derive(Clone)]
+pub(super) struct Strict<F>(pub(super) F);
+
+/// All arguments of a handler, with nothing left of the request's parameters.
+pub(super) struct AllRead<Args>(Args);
+
+impl<F: Handler<Args>, Args> Handler<AllRead<Args>> for Strict<F> {
+    type Output = F::Output;
+    type Future = F::Future;
+
+    fn call(&self, AllRead(args): AllRead<Args>) -> F::Future {
+        self.0.call(args)
+    }
+}
+
+impl<Args: FromRequest + 'static> FromRequest for AllRead<Args> {
+    type Error = ActixError;
+    type Future = LocalBoxFuture<'static, Result<Self, ActixError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let args = Args::from_request(request, payload);
+        let request = request.clone();
+        async move {
+            // First, because the caller is among them: a stranger learns nothing of what a route takes.
+            let args = args.await.map_err(Into::into)?;
+            let is_read = request.extensions().contains::<ParametersRead>();
+            if !is_read
+                && let Some((name, _)) = Parameters::parse(request.query_string())?.0.into_iter().next()
+            {
+                return Err(ApiError::unknown_field(name).into());
+            }
+            Ok(Self(args))
+        }
+        .boxed_local()
     }
 }
 
@@ -74,6 +133,12 @@ enum Given {
 pub(super) struct Parameters(Vec<(String, Given)>);
 
 impl Parameters {
+    /// Those of a request, which are its handler's to judge from now on.
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        request.extensions_mut().insert(ParametersRead);
+        Self::parse(request.query_string())
+    }
+
     pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
         let mut parameters = Self(Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -6,7 +6,7 @@ use actix_web::{
     web,
 };
 
-use super::error::ApiError;
+use super::{error::ApiError, query::Strict};
 
 /// A method of a route and what handles it.
 pub(super) struct Verb {
@@ -24,7 +24,7 @@ macro_rules! verbs {
             Args: FromRequest + 'static,
             F::Output: Responder + 'static,
         {
-            Verb { names: $names, route: web::route().guard($guard).to(handler) }
+            Verb { names: $names, route: web::route().guard($guard).to(Strict(handler)) }
         }
     )*};
 }

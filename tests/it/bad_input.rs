@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Organization, Reply, Server, eventually, is_long, is_postgres};
+use crate::{
+    harness::{Client, Organization, Reply, Server, eventually, is_long, is_postgres},
+    talk::Talk,
+};
 
 /// Sends bytes as they are and reads one answer.
 #[track_caller]
@@ -245,6 +248,86 @@ fn parameters_are_as_strict_as_bodies() {
     refused("cursor=x", "invalid_cursor", "cursor");
     refused("cursor=", "invalid_cursor", "cursor");
     org.get("/v1/keys?limit=100&order=asc").status(200);
+}
+
+#[test]
+fn every_route_refuses_a_parameter_that_it_does_not_know() {
+    let server = Server::start();
+    let org = server.organization();
+    let key = org.get("/v1/keys").status(200)["data"][0]["id"].as_str().unwrap().to_owned();
+    let talk = Talk::start(&org);
+    let (one, version) = (talk.path(""), talk.conversation()["version"].clone());
+    let article = "/v1/knowledge/art_01arz3ndektsv4rrffq69g5fav";
+    let (external, content) = ("/v1/knowledge/external/x", json!({"content": "x"}));
+    let turn = format!("{one}/turns/turn_01arz3ndektsv4rrffq69g5fav");
+    let message = format!("{one}/messages/msg_01arz3ndektsv4rrffq69g5fav");
+    let key = format!("/v1/keys/{key}");
+    let below = |path: &str| format!("{one}{path}");
+    for (method, path, body) in [
+        ("GET", "/v1/organization", None),
+        ("PATCH", "/v1/organization", Some(json!({}))),
+        ("GET", "/v1/keys", None),
+        ("POST", "/v1/keys", Some(a_good_key())),
+        ("GET", &key, None),
+        ("PATCH", &key, Some(json!({}))),
+        ("DELETE", &key, None),
+        ("POST", &format!("{key}/rotate"), None),
+        ("DELETE", &format!("{key}/previous"), None),
+        ("GET", "/v1/conversations", None),
+        ("POST", "/v1/conversations", None),
+        ("GET", &one, None),
+        ("HEAD", &one, None),
+        ("PATCH", &one, Some(json!({}))),
+        ("DELETE", &one, None),
+        ("POST", &below("/complete"), None),
+        ("POST", &below("/rating"), Some(json!({"score": 5}))),
+        ("POST", &below("/typing"), None),
+        ("GET", &below("/messages"), None),
+        ("POST", &below("/messages"), Some(content.clone())),
+        ("GET", &message, None),
+        ("GET", &below("/events"), None),
+        ("POST", &below("/stop"), None),
+        ("GET", &turn, None),
+        ("POST", &format!("{turn}/stop"), None),
+        ("POST", &format!("{turn}/retry"), None),
+        ("GET", &format!("{turn}/stream"), None),
+        ("GET", &below("/stream"), None),
+        ("GET", &below("/ws"), None),
+        ("GET", "/v1/knowledge", None),
+        ("POST", "/v1/knowledge", Some(content.clone())),
+        ("GET", "/v1/knowledge/search", None),
+        ("GET", "/v1/knowledge/status", None),
+        ("GET", external, None),
+        ("PUT", external, Some(content.clone())),
+        ("DELETE", external, None),
+        ("GET", article, None),
+        ("PUT", article, Some(content)),
+        ("PATCH", article, Some(json!({}))),
+        ("DELETE", article, None),
+    ] {
+        let path = format!("{path}?bogus=1");
+        let send = |client: &Client| {
+            let mut request = client.request(method, &path);
+            if let Some(body) = &body {
+                request = request.header("Content-Type", "application/json").body(body.to_string());
+            }
+            request.send()
+        };
+        let reply = send(&org);
+        if method == "HEAD" {
+            reply.status(400);
+        } else {
+            assert_eq!(reply.code(), 400, "{method} {path}: {}", reply.text());
+            reply.refused(400, "unknown_field").naming("bogus");
+        }
+        // Who calls comes first.
+        send(&server.client()).status(401);
+    }
+    assert_eq!(talk.conversation()["version"], version, "none of them did anything");
+    for path in ["/v1/models", "/healthz", "/health", "/readyz", "/metrics"] {
+        org.get(&format!("{path}?bogus=1")).status(200);
+    }
+    org.get(&format!("{one}?")).status(200);
 }
 
 #[test]

@@ -530,6 +530,8 @@ fn an_operator_makes_and_erases_organizations_and_nobody_else_does() {
     }
     operator.get("/v1/organization").refused(401, "invalid_key");
 
+    operator.post("/v1/organizations?x=1", json!({"name": "A"})).refused(400, "unknown_field").naming("x");
+    operator.delete(&format!("/v1/organizations/{id}?x=1")).refused(400, "unknown_field").naming("x");
     operator.delete(&format!("/v1/organizations/{id}")).status(204);
     ask(&server, &primary).refused(401, "invalid_key");
     operator.delete(&format!("/v1/organizations/{id}")).refused(404, "not_found");
