@@ -1,5 +1,7 @@
 //! `Json<T>`: a request's body, checked before a handler sees it.
 
+mod strict;
+
 use std::ops::Deref;
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
@@ -8,6 +10,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::strict::Strict;
 use super::{
     body::{BodyLimit, read_whole},
     error::ApiError,
@@ -112,7 +115,7 @@ fn check_kind(request: &HttpRequest) -> Result<(), ApiError> {
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         && *first != b'{'
-        // serde would take an array for a struct, field by field.
+        // Said of the whole body; what is not JSON at all is refused for that below.
         && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
     {
         return Err(ApiError::bad_request("invalid_field", "the body must be a JSON object"));
@@ -122,7 +125,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         refuse_nul(bytes)?;
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() { refusal(&path, &error.to_string()) } else { malformed(&error) }
@@ -212,6 +215,12 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Role {
+        Agent,
+    }
+
+    #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[allow(dead_code)]
     struct Customer {
@@ -225,6 +234,9 @@ mod tests {
     #[allow(dead_code)]
     struct Body {
         customer: Option<Customer>,
+        role: Option<Role>,
+        #[serde(default)]
+        others: Vec<Customer>,
         #[serde(default)]
         metadata: HashMap<String, String>,
     }
@@ -249,6 +261,14 @@ mod tests {
             (r#"{"customer":{"email":"a\u0000b"}}"#, "invalid_field", Some("customer.email")),
             (r#"{"metadata":{"a":"b\u0000"}}"#, "invalid_field", Some("metadata.a")),
             (r#"{"metadata":{"a":1}}"#, "invalid_field", Some("metadata.a")),
+            (r#"{"metadata":{"a":"1","a":"2"}}"#, "duplicate_field", Some("metadata.a")),
+            (r#"{"metadata":{"b":"1","a":"1","\u0061":"1"}}"#, "duplicate_field", Some("metadata.a")),
+            (r#"{"customer":["a"]}"#, "invalid_field", Some("customer")),
+            (r#"{"others":[{"email":"a"},["a",[]]]}"#, "invalid_field", Some("others[1]")),
+            (r#"{"role":5}"#, "invalid_field", Some("role")),
+            (r#"{"role":["agent"]}"#, "invalid_field", Some("role")),
+            (r#"{"role":{"agent":null}}"#, "invalid_field", Some("role")),
+            (r#"{"role":"boss"}"#, "invalid_field", Some("role")),
             ("[]", "invalid_field", None),
             ("null", "invalid_field", None),
             ("", "malformed_json", None),
@@ -263,6 +283,9 @@ mod tests {
         }
         assert!(parse::<Body>(b"{\"customer\":{\"email\":\"\xff\"}}").is_err());
         assert!(parse::<Body>(br#"{"customer":{"email":"\\u0000"}}"#).is_ok());
+        assert!(
+            parse::<Body>(br#"{"role":"agent","others":[{"email":"a"}],"metadata":{"a":"","b":""}}"#).is_ok()
+        );
     }
 
     #[test]

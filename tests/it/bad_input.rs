@@ -141,6 +141,50 @@ fn a_body_that_is_not_what_the_route_takes_is_400_and_names_the_field() {
 }
 
 #[test]
+fn what_stands_inside_a_body_is_as_strict_as_the_body() {
+    let server = Server::start();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    let send = |method: &str, path: &str, body: &str| {
+        org.request(method, path).header("Content-Type", "application/json").body(body).send()
+    };
+    let (start, one, messages) = ("/v1/conversations", talk.path(""), talk.path("/messages"));
+    let as_agent = r#"{"content":"x","role":"agent","author":["a","b"]}"#;
+    for (method, path, body, code, param) in [
+        // An array is no object.
+        ("POST", start, r#"{"customer":["cid","Nm","a@b.nl"]}"#, "invalid_field", "customer"),
+        ("PATCH", &one, r#"{"customer":["cid","Nm","a@b.nl"]}"#, "invalid_field", "customer"),
+        ("POST", &messages, as_agent, "invalid_field", "author"),
+        ("POST", &messages, r#"{"content":"x","synthetic":[1]}"#, "invalid_field", "synthetic"),
+        ("POST", start, r#"{"message":["x"]}"#, "invalid_field", "message"),
+        ("POST", start, r#"{"message":{"content":"x","author":["a"]}}"#, "invalid_field", "message.author"),
+        ("PATCH", "/v1/organization", r#"{"opening_hours":[null]}"#, "invalid_field", "opening_hours"),
+        // A number is no word.
+        ("POST", &messages, r#"{"content":"x","role":5}"#, "invalid_field", "role"),
+        ("POST", &messages, r#"{"content":"x","role":{"agent":null}}"#, "invalid_field", "role"),
+        ("POST", &messages, r#"{"content":"x","on_busy":5}"#, "invalid_field", "on_busy"),
+        ("POST", &messages, r#"{"content":"x","on_disconnect":false}"#, "invalid_field", "on_disconnect"),
+        ("POST", start, r#"{"message":{"content":"x","role":[]}}"#, "invalid_field", "message.role"),
+        // Nothing is given twice.
+        ("POST", start, r#"{"metadata":{"a":"1","a":"2"}}"#, "duplicate_field", "metadata.a"),
+        ("PATCH", &one, r#"{"metadata":{"a":"1","a":null}}"#, "duplicate_field", "metadata.a"),
+        ("POST", &messages, r#"{"content":"x","metadata":{"a":"","a":""}}"#, "duplicate_field", "metadata.a"),
+        (
+            "POST",
+            "/v1/knowledge",
+            r#"{"content":"x","metadata":{"a":"","a":""}}"#,
+            "duplicate_field",
+            "metadata.a",
+        ),
+    ] {
+        let reply = send(method, path, body);
+        assert_eq!(reply.code(), 400, "{body}: {}", reply.text());
+        reply.refused(400, code).naming(param);
+    }
+    send("PATCH", &one, r#"{"customer":{"id":"c"},"metadata":{"a":"1","b":null}}"#).status(200);
+}
+
+#[test]
 fn json_that_is_too_deep_is_refused_before_it_is_parsed() {
     let server = Server::start();
     let org = server.organization();
