@@ -13,7 +13,7 @@ const DEFAULT_LIMIT: u32 = 20;
 const LARGEST_LIMIT: u32 = 100;
 
 /// Changes when what a cursor holds does; an older one is refused, not misread.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Which end of a list comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,11 @@ pub enum Order {
 pub trait Filters: DeserializeOwned {
     /// Most lists show the newest first.
     const ORDER: Order = Order::Desc;
+
+    /// What the rows are ordered by, if the list leaves a choice.
+    fn sort(&self) -> &'static str {
+        ""
+    }
 }
 
 /// A list without filters, newest first.
@@ -54,6 +59,7 @@ pub struct PageRequest {
     pub limit: u32,
     /// Which end comes first.
     pub order: Order,
+    sort: &'static str,
     cursor: Option<String>,
 }
 
@@ -82,7 +88,8 @@ impl<F: Filters> List<F> {
             return Err(ApiError::invalid_field("limit", format!("it must be from 1 to {LARGEST_LIMIT}")));
         }
         let order = page.order.unwrap_or(F::ORDER);
-        Ok(Self { page: PageRequest { limit, order, cursor: page.cursor }, filters: filters.read()? })
+        let filters: F = filters.read()?;
+        Ok(Self { page: PageRequest { limit, order, sort: filters.sort(), cursor: page.cursor }, filters })
     }
 }
 
@@ -94,9 +101,9 @@ impl PageRequest {
     pub fn after<P: DeserializeOwned>(&self) -> Result<Option<P>, ApiError> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let position = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| {
-            let (version, order, position): (u8, Order, P) =
+            let (version, order, sort, position): (u8, Order, &str, P) =
                 serde_json::from_slice(&bytes).ok()?;
-            (version == VERSION && order == self.order).then_some(position)
+            (version == VERSION && order == self.order && sort == self.sort).then_some(position)
         });
         position.map(Some).ok_or_else(|| ApiError::invalid_cursor("cursor"))
     }
@@ -127,7 +134,7 @@ impl<T> Page<T> {
         rows.truncate(request.limit as usize);
         let last = rows.last().filter(|_| has_more);
         let next_cursor = last.map(|row| {
-            let cursor = (VERSION, request.order, position(row));
+            let cursor = (VERSION, request.order, request.sort, position(row));
             // Numbers and text always serialize.
             URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
         });

@@ -117,7 +117,14 @@ fn pages_stay_true_while_rows_are_added() {
     assert_eq!(by_last[..2], [ids[0].clone(), ids[2].clone()]);
     assert_eq!(by_last.len(), 8);
     let cursor = first["next_cursor"].as_str().unwrap();
-    org.get(&format!("/v1/conversations?order=asc&cursor={cursor}")).refused(400, "invalid_cursor");
+    // A place in one order is none in another.
+    for other in ["order=asc", "sort=last_message_at"] {
+        org.get(&format!("/v1/conversations?{other}&cursor={cursor}")).refused(400, "invalid_cursor");
+    }
+    org.get(&format!("/v1/conversations?sort=started_at&cursor={cursor}")).status(200);
+    let by_last = org.get("/v1/conversations?limit=2&sort=last_message_at").status(200);
+    let cursor = by_last["next_cursor"].as_str().unwrap();
+    org.get(&format!("/v1/conversations?cursor={cursor}")).refused(400, "invalid_cursor").naming("cursor");
 }
 
 #[test]

@@ -48,7 +48,14 @@ enum Sort {
     LastMessageAt,
 }
 
-impl Filters for WhichConversations {}
+impl Filters for WhichConversations {
+    fn sort(&self) -> &'static str {
+        match self.sort {
+            Sort::StartedAt => "started_at",
+            Sort::LastMessageAt => "last_message_at",
+        }
+    }
+}
 
 impl From<Sort> for SortBy {
     fn from(sort: Sort) -> Self {
