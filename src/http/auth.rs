@@ -8,7 +8,7 @@
 mod limits;
 mod permission;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest,
@@ -26,6 +26,7 @@ use openclaw_actors::{
     ids::OrgId,
     keys::{AuthError, Granter, KeyKind, Principal, Scope},
     limiter::StreamPermit,
+    store::StoreError,
 };
 use tokio::time::Instant;
 
@@ -79,15 +80,25 @@ async fn standing(request: &ServiceRequest, parts: &Parts, arrived: Instant) -> 
     let principal = match parts.keys.authenticate(text).await {
         Ok(principal) => principal,
         Err(AuthError::Refused) => return Standing::Stranger,
-        Err(AuthError::Store(error)) if error.is_away() => {
-            return Standing::Unknown(Some(ApiError::unavailable().caused_by(error)));
-        }
-        Err(AuthError::Store(error)) => return Standing::Unknown(Some(ApiError::internal(error))),
+        Err(AuthError::Store(error)) => return Standing::Unknown(Some(not_found_out(error))),
     };
     match Counted::take(&parts.limiter, &principal, request, arrived).await {
         Ok(counted) => Standing::Known { principal, counted },
         Err(error) => Standing::Unknown(Some(ApiError::unavailable().caused_by(error))),
     }
+}
+
+/// What a caller that is still connected may do by now.
+///
+/// # Errors
+/// Its key has ended, or it cannot be found out.
+pub(super) async fn renewed(parts: &Parts, principal: &Principal) -> Result<Principal, ApiError> {
+    let renewed = parts.keys.renewed(principal).await.map_err(not_found_out)?;
+    renewed.ok_or_else(ApiError::unauthenticated)
+}
+
+fn not_found_out(error: Arc<StoreError>) -> ApiError {
+    if error.is_away() { ApiError::unavailable().caused_by(error) } else { ApiError::internal(error) }
 }
 
 /// The token of `Authorization: Bearer …`.

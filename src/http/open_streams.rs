@@ -1,4 +1,4 @@
-//! Streams that are open: counted, and ended when the credential that opened them no longer holds.
+//! Streams that are open: counted, and ended when the credential that opened them has ended or lost the scope for it.
 //!
 //! Each worker asks once every two seconds for each credential with streams on it, however many those are.
 
@@ -13,7 +13,7 @@ use std::{
 
 use openclaw_actors::{
     ids::KeyId,
-    keys::{KeyRing, Principal},
+    keys::{KeyRing, Principal, Scope, ScopeSet},
     limiter::StreamPermit,
     metrics::METRICS,
 };
@@ -36,7 +36,8 @@ thread_local! {
 /// A credential with streams on this worker.
 #[derive(Default)]
 struct Watched {
-    revoked: Cell<bool>,
+    /// What it may do, as last heard: nothing once it has ended.
+    scopes: Cell<ScopeSet>,
     next: Cell<u64>,
     waiting: RefCell<HashMap<u64, Waker>>,
 }
@@ -46,18 +47,24 @@ impl Watched {
     fn of(keys: &KeyRing, principal: &Principal) -> Rc<Self> {
         let credential = (principal.key, principal.secret);
         let known = WATCHED.with_borrow(|all| all.get(&credential).and_then(Weak::upgrade));
-        known.unwrap_or_else(|| {
+        let watched = known.unwrap_or_else(|| {
             let watched = Rc::new(Self::default());
             WATCHED.with_borrow_mut(|all| all.insert(credential, Rc::downgrade(&watched)));
             actix::spawn(ask(keys.clone(), principal.clone(), Rc::downgrade(&watched)));
             watched
-        })
+        });
+        // Scopes may have been given since the last asking, and a new stream is not to end for want of them. None is
+        // taken here: a request that took long to get here may know less than a later one.
+        let scopes = watched.scopes.get().iter().chain(principal.scopes.iter()).collect();
+        watched.scopes.set(scopes);
+        watched
     }
 
-    fn revoke(&self) {
-        self.revoked.set(true);
-        for (_, waker) in self.waiting.take() {
-            waker.wake();
+    fn hear(&self, scopes: ScopeSet) {
+        let lost = self.scopes.replace(scopes).without(scopes);
+        if lost != ScopeSet::NONE {
+            // They stay: a stream that needs none of what was lost goes on waiting with its waker.
+            self.waiting.borrow().values().for_each(Waker::wake_by_ref);
         }
     }
 }
@@ -68,13 +75,13 @@ async fn ask(keys: KeyRing, principal: Principal, watched: Weak<Watched>) {
         if watched.strong_count() == 0 {
             break;
         }
-        match keys.still_valid(&principal).await {
-            Ok(true) => {}
-            Ok(false) => {
-                if let Some(watched) = watched.upgrade() {
-                    watched.revoke();
+        match keys.renewed(&principal).await {
+            Ok(renewed) => {
+                let Some(watched) = watched.upgrade() else { break };
+                watched.hear(renewed.as_ref().map_or(ScopeSet::NONE, |renewed| renewed.scopes));
+                if renewed.is_none() {
+                    break;
                 }
-                break;
             }
             // Nothing is known then; whoever is connected stays.
             Err(error) => warn!(%error, "it could not be found out whether open streams may go on"),
@@ -92,6 +99,8 @@ async fn ask(keys: KeyRing, principal: Principal, watched: Weak<Watched>) {
 /// One open stream, counted while it is held.
 pub(super) struct ActiveStream {
     watched: Rc<Watched>,
+    /// What its credential must hold for it.
+    scope: Scope,
     number: u64,
     waker: Option<Waker>,
     _permit: StreamPermit,
@@ -104,25 +113,27 @@ impl fmt::Debug for ActiveStream {
 }
 
 impl ActiveStream {
-    pub(super) fn new(keys: &KeyRing, principal: &Principal, permit: StreamPermit) -> Self {
+    /// A stream that needs `scope`.
+    pub(super) fn new(keys: &KeyRing, principal: &Principal, scope: Scope, permit: StreamPermit) -> Self {
         METRICS.streams_active.inc();
         let watched = Watched::of(keys, principal);
         let number = watched.next.get();
         watched.next.set(number + 1);
-        Self { watched, number, waker: None, _permit: permit }
+        Self { watched, scope, number, waker: None, _permit: permit }
     }
 
     /// The place of a streamed answer to a POST; one that is not streamed takes none.
     pub(super) fn if_streamed<P>(
         streamed: bool,
         caller: &Caller<P>,
+        scope: Scope,
         parts: &Parts,
     ) -> Result<Option<Self>, ApiError> {
         if !streamed {
             return Ok(None);
         }
         let permit = caller.open_stream(parts)?;
-        Ok(Some(Self::new(&parts.keys, &caller.principal, permit)))
+        Ok(Some(Self::new(&parts.keys, &caller.principal, scope, permit)))
     }
 
     /// One whose credential never ends.
@@ -130,17 +141,14 @@ impl ActiveStream {
     pub(super) fn unwatched() -> Self {
         METRICS.streams_active.inc();
         let permit = openclaw_actors::limiter::OpenStreams::new(0).open_unlimited();
-        Self { watched: Rc::default(), number: 0, waker: None, _permit: permit }
+        let scope = Scope::ConversationsRead;
+        let watched = Rc::new(Watched { scopes: Cell::new(ScopeSet::all()), ..Watched::default() });
+        Self { watched, scope, number: 0, waker: None, _permit: permit }
     }
 
-    /// Has its credential ended?
-    pub(super) fn is_revoked(&self) -> bool {
-        self.watched.revoked.get()
-    }
-
-    /// Ready once its credential has ended.
+    /// Ready once its credential has ended or lost the scope.
     pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_revoked() {
+        if !self.watched.scopes.get().contains(self.scope) {
             return Poll::Ready(());
         }
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {

@@ -9,6 +9,7 @@ mod guard;
 
 use std::{
     collections::HashMap,
+    rc::Rc,
     str,
     time::{Duration, Instant},
 };
@@ -30,7 +31,9 @@ use openclaw_actors::{
         reader::{Cursor, Frame},
     },
     ids::{ConversationId, TurnId},
+    keys::Scope,
 };
+use tokio::sync::Mutex;
 
 use self::{
     batches::{Batch, Batches},
@@ -77,7 +80,7 @@ pub(super) async fn open(
     let Opened::Reader(reader) = parts.directory.open(key, None, cursor).await? else {
         return Err(ApiError::not_found());
     };
-    let active = ActiveStream::new(&parts.keys, &caller.principal, permit);
+    let active = ActiveStream::new(&parts.keys, &caller.principal, Scope::ConversationsRead, permit);
     let socket = Socket {
         parts,
         caller,
@@ -86,6 +89,7 @@ pub(super) async fn open(
         heard_at: Instant::now(),
         parts_heard: BytesMut::new(),
         under_way: 0,
+        in_order: Rc::default(),
         stops: HashMap::new(),
     };
     // What a handshake lacks is the client's doing.
@@ -105,6 +109,8 @@ struct Socket {
     /// Of a message that comes in parts.
     parts_heard: BytesMut,
     under_way: usize,
+    /// Held while it is looked up what the caller may do, so that no command overtakes another there.
+    in_order: Rc<Mutex<()>>,
     /// Turns that stop when the socket closes.
     stops: HashMap<TurnId, StopOnDrop>,
 }
@@ -176,7 +182,8 @@ impl Socket {
             return text(&command::refusal(None, &ApiError::overloaded()), ctx);
         }
         self.under_way += 1;
-        let acting = carry_out(self.parts.clone(), self.caller.principal.clone(), self.key, words);
+        let opener = self.caller.principal.clone();
+        let acting = carry_out(self.parts.clone(), opener, self.key, Rc::clone(&self.in_order), words);
         // Beside the others: a stop must not wait for what it is to stop.
         ctx.spawn(actix::fut::wrap_future(acting).map(|done: Done, socket: &mut Self, ctx| {
             socket.under_way -= 1;

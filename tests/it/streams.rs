@@ -358,6 +358,37 @@ fn a_stream_of_a_revoked_key_ends() {
 }
 
 #[test]
+fn a_stream_ends_when_its_key_loses_the_scope_for_it() {
+    let server = Server::start();
+    let org = server.organization();
+    let both = json!({"scopes": ["conversations:read", "conversations:write"]});
+    let made = org.post("/v1/keys", both.clone()).status(201);
+    let key = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
+    let client = server.client_with(made["secret"].as_str().unwrap());
+    let talk = Talk { client, id: Talk::start(&org).id };
+    let mut reading = talk.client.stream(&talk.path("/stream"));
+    let mut writing = talk.streamed(json!({"content": "hi", "synthetic": endless()}));
+    reading.until("turn.delta");
+
+    org.patch(&key, json!({"scopes": ["conversations:write"]})).status(200);
+    let closing = |stream: &mut EventStream| {
+        let last =
+            eventually("the end", || Some(stream.expect()).filter(|event| event.kind == "stream.closing"));
+        assert_eq!((&last.data["reason"], stream.next()), (&json!("revoked"), None));
+    };
+    closing(&mut reading);
+    writing.until("turn.delta");
+
+    org.patch(&key, both).status(200);
+    let mut again = talk.client.stream(&talk.path("/stream"));
+    again.until("turn.delta");
+
+    org.patch(&key, json!({"scopes": []})).status(200);
+    closing(&mut again);
+    closing(&mut writing);
+}
+
+#[test]
 fn a_key_holds_only_so_many_streams() {
     let server = Server::with(&[("limits.streams_per_key", "2")]);
     let org = server.organization();

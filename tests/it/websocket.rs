@@ -246,6 +246,49 @@ fn it_is_closed_when_the_conversation_or_the_key_ends() {
 }
 
 #[test]
+fn a_command_needs_what_the_key_holds_now() {
+    let server = Server::start();
+    let org = server.organization();
+    let made = org.post("/v1/keys", json!({"scopes": ["conversations:read"]})).status(201);
+    let key = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
+    let client = server.client_with(made["secret"].as_str().unwrap());
+    let talk = Talk { client, id: Talk::start(&org).id };
+    let mut socket = Socket::open(&server, &talk, "");
+    let send = json!({"type": "message.send", "content": "hi", "synthetic": words(1)});
+    let change = |patch: Value, status: u16| {
+        org.patch(&key, patch).status(200);
+        // What the next request is told, the next command is told.
+        eventually("the change", || (talk.post("/stop", json!({})).code() == status).then_some(()));
+    };
+
+    change(json!({"scopes": ["conversations:read", "conversations:write"]}), 200);
+    socket.say(&send);
+    socket.until("ack");
+    socket.until("turn.completed");
+    let messages = talk.messages();
+
+    change(json!({"rate_limit_per_minute": 1}), 429);
+    socket.say(&send);
+    assert_eq!(socket.until("error")["error"]["code"], "rate_limited");
+    change(json!({"rate_limit_per_minute": null}), 200);
+
+    change(json!({"scopes": ["conversations:read"]}), 403);
+    for command in [send, json!({"type": "turn.stop"}), json!({"type": "typing"})] {
+        socket.say(&command);
+        let error = &socket.until("error")["error"];
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&json!("missing_scope"), &json!("conversations:write"))
+        );
+    }
+    assert_eq!(talk.messages(), messages);
+
+    change(json!({"scopes": []}), 403);
+    assert_eq!(socket.until("stream.closing")["reason"], "revoked");
+    assert_eq!(socket.close_code(), 1008);
+}
+
+#[test]
 fn a_handshake_is_refused_like_any_request() {
     let server = Server::start();
     let org = server.organization();

@@ -32,7 +32,8 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// What a key whose secret does not exist is compared with. No hash is all zeros.
 const NO_SECRET: (i64, Hash) = (0, [0; 32]);
 
-/// Who calls, and what they may do. Proof of a key: made by [`KeyRing::authenticate`] alone.
+/// Who calls, and what they may do. Proof of a key: made by [`KeyRing::authenticate`], and by [`KeyRing::renewed`] from
+/// another one, alone.
 #[derive(Debug, Clone)]
 pub struct Principal {
     /// Whose key it is: part of every look-up.
@@ -161,13 +162,14 @@ impl KeyRing {
         self.principal(&key, number, now).ok_or(AuthError::Refused)
     }
 
-    /// Does what was let in still hold? Cheap enough to be asked by every open stream every other second.
+    /// What whoever was let in may do by now; none once the key or its secret has ended. Cheap enough to be asked for
+    /// every command on an open connection.
     ///
     /// # Errors
     /// The store is away: nothing is known then.
-    pub async fn still_valid(&self, principal: &Principal) -> Result<bool, Arc<StoreError>> {
+    pub async fn renewed(&self, principal: &Principal) -> Result<Option<Principal>, Arc<StoreError>> {
         let key = self.record(principal.key).await?;
-        Ok(key.is_some_and(|key| self.principal(&key, principal.secret, Timestamp::now()).is_some()))
+        Ok(key.and_then(|key| self.principal(&key, principal.secret, Timestamp::now())))
     }
 
     /// The number of the secret that the text is. An unknown key costs the same two hashes and comparisons as a

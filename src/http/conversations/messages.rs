@@ -98,11 +98,12 @@ pub(in crate::http) async fn send(
 ) -> Result<HttpResponse, ApiError> {
     let asked_at = Instant::now();
     let Json { value: body, raw } = body;
-    caller.require(scope_of(body.sender()))?;
+    let scope = scope_of(body.sender());
+    caller.require(scope)?;
     let delivered = body.delivery().check(request.headers())?;
     let incoming = body.check("", &parts)?;
     let resumes_at = cursor::last_event_id(request.headers())?;
-    let active = ActiveStream::if_streamed(delivered.streamed, &caller, &parts)?;
+    let active = ActiveStream::if_streamed(delivered.streamed, &caller, scope, &parts)?;
 
     let key = (caller.org, *id);
     let (own, stops) = (parts.clone(), delivered.stops_on_disconnect);

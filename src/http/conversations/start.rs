@@ -7,6 +7,7 @@ use openclaw_actors::{
     conversation::record::{Customer, Details},
     idempotency::{Effect, Stamp},
     ids::{ConversationId, MessageId, TurnId},
+    keys::Scope,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -144,7 +145,8 @@ pub(in crate::http) async fn start(
     let OptionalJson { value: body, raw } = body;
     let Start { details, message, delivered } = body.check(request.headers(), &parts)?;
     let resumes_at = cursor::last_event_id(request.headers())?;
-    let active = ActiveStream::if_streamed(delivered.streamed, &caller, &parts)?;
+    let scope = Scope::ConversationsWrite;
+    let active = ActiveStream::if_streamed(delivered.streamed, &caller, scope, &parts)?;
 
     let key = (caller.org, ConversationId::generate());
     let directory = parts.directory.clone();

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use openclaw_actors::{
     conversation::directory::Opened,
     ids::{ConversationId, TurnId},
+    keys::Scope,
 };
 
 use super::links;
@@ -62,7 +63,7 @@ async fn open(
         Opened::Ended => return Ok(HttpResponse::NoContent().finish()),
         Opened::NotFound => return Err(ApiError::not_found()),
     };
-    let active = ActiveStream::new(&parts.keys, &caller.principal, permit);
+    let active = ActiveStream::new(&parts.keys, &caller.principal, Scope::ConversationsRead, permit);
     let events = Events::new(reader, conversation, active);
     Ok(events.response(turn.map(|turn| links::turn(key, turn))))
 }

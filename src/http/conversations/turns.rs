@@ -10,6 +10,7 @@ use openclaw_actors::{
     conversation::{messages::ConversationKey, record::Turn, sql::read},
     idempotency::{Effect, Stamp},
     ids::{ConversationId, TurnId},
+    keys::Scope,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +127,8 @@ pub(in crate::http) async fn retry(
     let (conversation, of) = *ids;
     let delivered = body.check(request.headers())?;
     let resumes_at = cursor::last_event_id(request.headers())?;
-    let active = ActiveStream::if_streamed(delivered.streamed, &caller, &parts)?;
+    let scope = Scope::ConversationsWrite;
+    let active = ActiveStream::if_streamed(delivered.streamed, &caller, scope, &parts)?;
 
     let key = (caller.org, conversation);
     let (own, stops) = (parts.clone(), delivered.stops_on_disconnect);

@@ -1,5 +1,7 @@
 //! What a client says on a WebSocket, and how it is answered.
 
+use std::rc::Rc;
+
 use actix_web::{ResponseError, http::StatusCode, web::Data};
 use openclaw_actors::{
     conversation::{
@@ -13,10 +15,11 @@ use openclaw_actors::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     http::{
+        auth,
         conversations::{MessageBody, Sender, StopOnDrop, messages, refused},
         error::ApiError,
         json,
@@ -74,15 +77,21 @@ struct Speaker {
 /// Reads a frame at once and carries it out in its own time.
 pub(super) fn carry_out(
     parts: Data<Parts>,
-    principal: Principal,
+    opener: Principal,
     key: ConversationKey,
+    in_order: Rc<Mutex<()>>,
     words: &[u8],
 ) -> impl Future<Output = Done> + use<> {
     let read = read(words);
-    let speaker = Speaker { parts, principal, key };
     async move {
         let (name, outcome) = match read {
-            Ok((name, kind, body)) => (name, speaker.act(&kind, &body).await),
+            Ok((name, kind, body)) => {
+                let outcome = match Speaker::now(parts, &opener, key, &in_order).await {
+                    Ok(speaker) => speaker.act(&kind, &body).await,
+                    Err(refusal) => Err(refusal),
+                };
+                (name, outcome)
+            }
             Err(refusal) => (None, Err(refusal)),
         };
         match outcome {
@@ -126,6 +135,18 @@ fn read(words: &[u8]) -> Result<(Option<String>, String, Vec<u8>), ApiError> {
 }
 
 impl Speaker {
+    /// With what the key may do now: it may have changed since it opened the socket.
+    async fn now(
+        parts: Data<Parts>,
+        opener: &Principal,
+        key: ConversationKey,
+        in_order: &Mutex<()>,
+    ) -> Result<Self, ApiError> {
+        let _turn = in_order.lock().await;
+        let principal = auth::renewed(&parts, opener).await?;
+        Ok(Self { parts, principal, key })
+    }
+
     async fn act(&self, kind: &str, body: &[u8]) -> Result<Outcome, ApiError> {
         match kind {
             "message.send" => self.send(json::parse(body)?).await,
