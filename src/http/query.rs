@@ -2,7 +2,7 @@
 //!
 //! A repeated parameter is a list (`channel=web&channel=app`), `metadata[order]=8812` is an entry of a map, and what
 //! `T` does not name is refused when `T` denies unknown fields. A route whose handler reads no parameters has none: see
-//! [`Strict`].
+//! `Strict`.
 
 use std::ops::Deref;
 
