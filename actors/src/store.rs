@@ -274,3 +274,26 @@ fn sqlite_options(directory: &Path) -> SqliteConnectOptions {
         .foreign_keys(false)
         .disable_statement_logging()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[actix::test]
+    async fn what_customers_said_is_readable_by_the_owner_of_the_process_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open_to_all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), open_to_all).expect("set");
+        let store = Store::open_sqlite(directory.path()).await.expect("opened");
+        let files: Vec<_> = std::fs::read_dir(directory.path()).expect("readable").collect();
+        assert!(files.len() > 1, "the database and what SQLite puts beside it");
+        for file in files {
+            let file = file.expect("readable");
+            let mode = file.metadata().expect("readable").permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", file.file_name());
+        }
+        store.close().await;
+    }
+}

@@ -181,6 +181,10 @@ async fn a_restricted_key_rotates_itself_and_nothing_that_can_do_more() {
     assert!(matches!(refused, Err(KeyError::Denied(Denied::Scope(Scope::KnowledgeWrite)))));
     let refused = rotate(scene.made.primary.key.id).await;
     assert!(matches!(refused, Err(KeyError::Denied(Denied::Kind(KeyKind::Primary)))));
+    let faster = NewKey { rate_limit: RateLimit::Unlimited, ..restricted(&[Scope::KnowledgeRead]) };
+    let faster = scene.ring.create(Granter::Operator, org, faster, |_| None).await.unwrap();
+    let refused = rotate(faster.key.id).await;
+    assert!(matches!(refused, Err(KeyError::Denied(Denied::Unlimited))));
     rotate(manager.key.id).await.unwrap();
     assert!(!scene.is_let_in(&manager).await);
 }
