@@ -51,9 +51,6 @@ const LOOK_FOR_WORKERS_EVERY: Duration = Duration::from_millis(5);
 /// Often enough that each sweep is small.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-/// How long an answer may take from its handler into the socket, before the workers are told to stop.
-const ANSWERS_LEAVE_WITHIN: Duration = Duration::from_millis(100);
-
 /// How often resting conversations are looked for: looking at a hundred thousand takes some milliseconds.
 const PASSIVATE_EVERY: Duration = Duration::from_secs(5);
 
@@ -263,8 +260,6 @@ impl Running {
         if left > 0 {
             warn!(requests = left, "the server stops with requests unanswered");
         }
-        // Their answers are still on the way through their connections.
-        tokio::time::sleep(ANSWERS_LEAVE_WITHIN).await;
         if timeout(FLUSH_WITHIN, self.save()).await.is_err() {
             warn!("the server stops without having saved its rate limits and the last use of keys");
         }

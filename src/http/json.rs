@@ -222,7 +222,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "it is only parsed")]
     struct Customer {
         email: String,
         #[serde(default)]
@@ -231,7 +231,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "it is only parsed")]
     struct Body {
         customer: Option<Customer>,
         role: Option<Role>,
