@@ -4,6 +4,7 @@ mod homes;
 mod listen;
 mod places;
 mod plain_spoken;
+pub(crate) mod socket;
 mod stopping;
 
 use std::{

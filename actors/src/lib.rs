@@ -19,4 +19,5 @@ pub mod store;
 pub mod supervision;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod threads;
 pub mod writer;

@@ -24,7 +24,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::group::Committer;
 pub use self::rows::{Op, Row, Statement, Table, Value};
-use crate::store::{Store, StoreError};
+use crate::{
+    store::{Store, StoreError},
+    threads,
+};
 
 /// Ops that may wait for a commit. At a few thousand commits' worth of rows a second this is a fraction of a second
 /// of work; a longer queue would only make everyone late.
@@ -89,7 +92,10 @@ impl Writer {
         let (commands, queue) = mpsc::channel(QUEUE_CAPACITY);
         let health = Arc::new(AtomicU8::new(Health::Writable as u8));
         let committer = Committer::open(store.clone(), node.to_owned(), Arc::clone(&health)).await?;
-        Arbiter::new().spawn(run(committer, queue));
+        Arbiter::new().spawn(async {
+            threads::name(threads::WRITER);
+            run(committer, queue).await;
+        });
         Ok(Self { commands, health })
     }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod backup;
+mod bench;
 mod chat;
 mod completions;
 mod config;
@@ -37,6 +38,9 @@ enum Command {
     Keys(keys::Keys),
     Knowledge(knowledge::Knowledge),
     Chat(chat::Chat),
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    Bare(bench::bare::Bare),
     Config(config::Config),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
@@ -58,6 +62,8 @@ pub fn run() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Chat(chat) => chat.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Bare(bare) => bare.run(),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Backup(backup) => backup.run(),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::{Arbiter, ArbiterHandle};
+use openclaw_actors::threads;
 
 /// All HTTP workers. Whole once the server listens, which is before the first request. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,7 @@ impl Homes {
         let mut homes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let here = thread::current().id();
         if !homes.iter().any(|(thread, _)| *thread == here) {
+            threads::name(threads::HTTP_WORKER);
             homes.push((here, Arbiter::current()));
         }
     }

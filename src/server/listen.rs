@@ -1,10 +1,6 @@
-//! Listening: one application per worker, and sockets that behave.
+//! Listening: one application per worker.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use actix_http::{HttpService, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
@@ -15,10 +11,14 @@ use actix_web::{
     rt::net::TcpStream,
     web,
 };
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::time::timeout;
 
-use super::{Parts, StartError, places::Places, plain_spoken::PlainSpoken};
+use super::{
+    Parts, StartError,
+    places::Places,
+    plain_spoken::PlainSpoken,
+    socket::{GOODBYE_WITHIN, HEAD_WITHIN, KEEP_ALIVE, bind, tune},
+};
 use crate::{
     http::{
         self, auth,
@@ -27,33 +27,14 @@ use crate::{
     telemetry::{Exposition, HttpMetrics},
 };
 
-/// A head that is not complete by then is answered 408.
-const HEAD_WITHIN: Duration = Duration::from_secs(5);
-
-/// Longer than the 60 s for which the usual proxies keep a connection, so that they close it, not we.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// A connection for which there is no place keeps others from being told so.
 const SURPLUS_ASKS_WITHIN: Duration = Duration::from_millis(500);
-
-/// How long a connection that ends may take for it.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
-
-/// Connections that wait to be accepted: a burst of reconnecting clients.
-const BACKLOG: i32 = 1_024;
 
 /// Scrapers and probes, not a crowd; out of the reserve of files.
 const OPERATORS: usize = 32;
 
 /// When a stop no longer waits for connections. Streams have ended by then.
 const WORKERS_WITHIN_SECONDS: u64 = 1;
-
-/// What the kernel holds for one reader. Left to itself it lets a stalled reader hold megabytes.
-const SEND_BUFFER: usize = 64 << 10;
-
-/// A reader that has taken nothing for that long is gone. Twice what a stream bears before it says so: the connection
-/// must still be there for the reader to be told.
-const STALLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A listener and the way to stop it.
 pub(super) struct Listener {
@@ -129,15 +110,6 @@ async fn accept(socket: TcpStream, place: Place) -> Result<(PlainSpoken, Option<
     Ok((PlainSpoken::new(socket, place), peer))
 }
 
-/// As the standard library binds, but with room for a burst.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// Starts to serve health and metrics apart.
 pub(super) fn listen_for_operators(
     address: SocketAddr,
@@ -172,17 +144,4 @@ fn launch(server: Server, address: SocketAddr) -> Listener {
 
 fn refused(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Listen { address, source }
-}
-
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    let tuned = socket
-        // With the delay, a token waits up to 40 ms for the acknowledgement of the one before it.
-        .set_tcp_nodelay(true)
-        .and(socket.set_send_buffer_size(SEND_BUFFER))
-        .and(socket.set_tcp_user_timeout(Some(STALLED_WITHIN)));
-    if let Err(error) = tuned {
-        // The peer may be gone already.
-        tracing::debug!(%error, "a connection was not tuned");
-    }
 }

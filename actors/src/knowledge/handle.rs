@@ -15,6 +15,7 @@ use super::sql::{self, ListArticles};
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
 use crate::store::Store;
+use crate::threads;
 use crate::writer::Writer;
 
 /// The articles of all organizations. Cheap to clone; searching needs no message to the actor.
@@ -37,6 +38,7 @@ impl Knowledge {
     #[must_use]
     pub fn start(store: Store, writer: Writer) -> Self {
         let arbiter = Arbiter::new().handle();
+        arbiter.spawn_fn(|| threads::name(threads::KNOWLEDGE));
         let shared =
             Arc::new(Shared { store, writer, arbiter, shelves: DashMap::new(), indexer: RwLock::new(None) });
         KnowledgeIndexer::start(&shared);
