@@ -7,6 +7,7 @@
 //! Nobody's bad op fails a neighbour: if a group is refused it is rolled back and each op is tried alone. A commit
 //! whose outcome is unknown (the connection broke under it) is looked up before anyone is answered.
 
+pub mod bare;
 mod claim;
 mod group;
 mod link;

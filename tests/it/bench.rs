@@ -8,10 +8,19 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Output, Program, Server};
+use crate::harness::{Output, Program, Server, is_postgres, new_place};
 
 fn bench(arguments: &[&str]) -> Output {
     Program::start(&[&["bench"], arguments].concat(), &[]).ended()
+}
+
+/// Of a private server on the database that the run is about.
+fn bench_in_private(arguments: &[&str]) -> Output {
+    let place = new_place();
+    match place.database_url() {
+        Some(url) => bench(&[arguments, &["--database-url", &url]].concat()),
+        None => bench(arguments),
+    }
 }
 
 /// An answer at once, a few times: what is measured is of no interest, only how it is told.
@@ -36,7 +45,7 @@ fn is_spread(value: &Value) {
 
 #[test]
 fn a_report_has_its_promised_shape_and_adds_up() {
-    let output = bench(&QUICK);
+    let output = bench_in_private(&QUICK);
     assert!(output.status.success(), "{output:?}");
     let report = report(&output);
     assert_eq!(report["scenario"], "stream");
@@ -87,6 +96,107 @@ fn long_conversations_are_gone_on_with() {
 }
 
 #[test]
+fn streams_that_are_cut_are_resumed() {
+    // Long enough that most are cut somewhere.
+    let output = bench_in_private(&[
+        "--scenario",
+        "resume",
+        "--requests",
+        "12",
+        "--concurrency",
+        "3",
+        "--tokens-per-second",
+        "500",
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let report = report(&output);
+    assert_eq!(report["completed"], 12, "{report}");
+    assert!(number(&report["resumes"]) >= 6.0, "{report}");
+    is_spread(&report["resumed_ms"]);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    let output = bench_in_private(&[
+        "--scenario",
+        "restart",
+        "--requests",
+        "40",
+        "--concurrency",
+        "4",
+        "--tokens",
+        "20",
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let report = report(&output);
+    for (name, expected) in [("requests", 40), ("completed", 40), ("errors", 0), ("wrong", 0)] {
+        assert_eq!(report[name], expected, "{name}: {report}");
+    }
+    assert!(!report["away_ms"].as_array().unwrap().is_empty(), "it was killed: {report}");
+    assert!(number(&report["resumes"]) > 0.0, "{report}");
+}
+
+#[test]
+fn idle_streams_come_back_from_a_restart() {
+    let output = bench_in_private(&[
+        "--scenario",
+        "idle",
+        "--concurrency",
+        "70",
+        "--duration",
+        "0.2",
+        "--tokens-per-second",
+        "0",
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let report = report(&output);
+    let idle = &report["idle"];
+    assert_eq!((&idle["streams"], &idle["restart"]["answered"]), (&json!(70), &json!(70)), "{report}");
+    assert!(number(&idle["rss_mib"]) > 1.0 && idle["kib_per_stream"].is_number(), "{report}");
+    is_spread(&idle["healthz_ms"]);
+    let restart = &idle["restart"];
+    assert!(number(&restart["all_back_ms"]) >= number(&restart["stop_ms"]), "{report}");
+}
+
+#[test]
+fn accepts_are_measured_beside_bare_commits() {
+    let quick = ["--scenario", "accept", "--requests", "30", "--concurrency", "3", "--json"];
+    let output = bench(&[&quick[..], &["--against-bare"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let measured = report(&output);
+    assert_eq!(
+        (&measured["completed"], &measured["bare"]["completed"]),
+        (&json!(30), &json!(30)),
+        "{measured}"
+    );
+    assert!(number(&measured["ratio"]["requests_per_second"]) > 0.0, "{measured}");
+    assert!(measured["first_token_ms"].is_null() && !measured["completion_ms"].is_null(), "{measured}");
+    if is_postgres() {
+        let output = bench_in_private(&quick);
+        assert_eq!(report(&output)["completed"], 30, "{output:?}");
+    }
+}
+
+#[test]
+fn others_are_served_beside_slow_readers() {
+    let output = bench_in_private(&[&QUICK[..], &["--scenario", "slow-readers"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(report(&output)["completed"], 12);
+}
+
+#[test]
+fn a_store_can_be_filled_and_conversations_made_live_first() {
+    let output = bench_in_private(&[&QUICK[..], &["--conversations", "300", "--live", "40"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let report = report(&output);
+    let made = (&report["stored_conversations"], &report["live_conversations"], &report["completed"]);
+    assert_eq!(made, (&json!(300), &json!(40), &json!(12)), "{report}");
+}
+
+#[test]
 fn another_server_is_measured_with_its_own_model() {
     let server = Server::with(&[("model.synthetic.tokens", "7"), ("model.synthetic.per_request", "false")]);
     let org = server.organization();
@@ -114,7 +224,7 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
         (&["--key", "x"][..], "--url"),
         (&["--url", "http://127.0.0.1:1"], "--key"),
         (&["--url", "ftp://x", "--key", "x"], "it must look like"),
-        (&["--scenario", "storm"], "stream, long"),
+        (&["--scenario", "storm"], "stream, long, resume, slow-readers, restart, accept, idle"),
         (&["--rate", "0"], "more than 0"),
         (&["--rate", "5", "--concurrency", "5"], "cannot be used with"),
         (&["--concurrency", "0"], "1.."),
@@ -125,6 +235,16 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
     ] {
         let output = bench(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.err.contains(told), "{arguments:?}: {output:?}");
+    }
+    for (arguments, told) in [
+        (&["--url", "http://127.0.0.1:1", "--key", "x", "--scenario", "restart"][..], "needs a private one"),
+        (&["--scenario", "long", "--against-bare"], "compares streams and accepts"),
+        (&["--scenario", "idle", "--rate", "5"], "use --concurrency"),
+        (&["--scenario", "accept", "--against-bare", "--database-url", "postgres://x"], "is on SQLite"),
+    ] {
+        let output = bench(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         assert!(output.err.contains(told), "{arguments:?}: {output:?}");
     }
     let nobody = bench(&["--url", "http://127.0.0.1:1", "--key", "x"]);

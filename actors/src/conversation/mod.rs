@@ -10,6 +10,7 @@ pub mod messages;
 mod model_check;
 pub mod reader;
 pub mod record;
+pub mod rehearsal;
 pub mod sql;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the outcome of a commit whose connection broke is looked up before the writer gives up on knowing it.
 const LOOK_UPS: u32 = 300;
 
-const EVENTS: Table = Table {
+static EVENTS: Table = Table {
     into: "events (stream_id, sequence, writer_id, position, id, org_id, kind, turn_id, data, created_at)",
     columns: 10,
     key: 2,
@@ -301,7 +301,7 @@ impl Session {
             }
             for event in &op.events {
                 position += 1;
-                merged.add(&EVENTS, event_values(event, self.claim.id, position));
+                merged.add_event(event_values(event, self.claim.id, position));
             }
         }
         self.flush(&mut merged).await?;
@@ -317,34 +317,42 @@ impl Session {
     }
 
     async fn flush(&mut self, merged: &mut Merged) -> Result<(), Attempt> {
-        for (table, rows) in merged.tables.drain(..) {
-            let mut rest = rows.as_slice();
-            for chunk in CHUNKS {
-                while rest.len() >= chunk {
-                    let (rows, more) = rest.split_at(chunk);
-                    rest = more;
-                    self.link
-                        .insert(table, rows)
-                        .await
-                        .map_err(|error| Attempt::Refused(refusal(&error), error))?;
-                }
-            }
+        for (table, rows) in merged.chunks() {
+            let inserted = self.link.insert(table, rows).await;
+            inserted.map_err(|error| Attempt::Refused(refusal(&error), error))?;
         }
-        merged.places.clear();
+        *merged = Merged::default();
         Ok(())
     }
 }
 
 /// The rows of several ops, by table, in the order in which tables were first named.
 #[derive(Default)]
-struct Merged {
+pub(super) struct Merged {
     tables: Vec<(&'static Table, Vec<Vec<Value>>)>,
     /// Where the row of a key stands, for tables whose rows replace one another.
     places: HashMap<(&'static str, Vec<String>), usize>,
 }
 
 impl Merged {
-    fn add(&mut self, table: &'static Table, values: Vec<Value>) {
+    /// What one statement takes each, in order.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (&'static Table, &[Vec<Value>])> {
+        self.tables.iter().flat_map(|(table, rows)| {
+            let mut rest = rows.as_slice();
+            std::iter::from_fn(move || {
+                let chunk = CHUNKS.into_iter().find(|chunk| *chunk <= rest.len())?;
+                let (rows, more) = rest.split_at(chunk);
+                rest = more;
+                Some((*table, rows))
+            })
+        })
+    }
+
+    pub(super) fn add_event(&mut self, values: Vec<Value>) {
+        self.add(&EVENTS, values);
+    }
+
+    pub(super) fn add(&mut self, table: &'static Table, values: Vec<Value>) {
         let found = self.tables.iter().position(|(known, _)| known.into == table.into);
         let index = found.unwrap_or_else(|| {
             self.tables.push((table, Vec::new()));
@@ -364,7 +372,7 @@ impl Merged {
     }
 }
 
-fn event_values(event: &crate::event::EventRow, writer_id: i64, position: i64) -> Vec<Value> {
+pub(super) fn event_values(event: &crate::event::EventRow, writer_id: i64, position: i64) -> Vec<Value> {
     vec![
         Value::from(&*event.stream_id),
         Value::from(event.sequence),

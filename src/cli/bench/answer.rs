@@ -33,6 +33,12 @@ pub(super) enum Fault {
     Gap,
     #[error("the answer to the request makes no sense")]
     Senseless,
+    #[error("an acknowledged message has {0} answers after the restarts")]
+    Answers(usize),
+    #[error("an answer is stored with other words than it was read with")]
+    StoredText,
+    #[error("{got} conversations are stored, not the {expected} that were begun")]
+    Conversations { expected: usize, got: usize },
 }
 
 impl From<Unreadable> for Fault {
@@ -127,12 +133,36 @@ impl Answer {
         (self.is_open, self.has_message, self.end) = (false, false, None);
     }
 
+    /// The next turn of the same conversation follows on the same stream.
+    pub(super) fn next_turn(&mut self) {
+        self.turn.clear();
+        self.text.clear();
+        (self.attempt, self.is_open, self.has_message, self.end) = (0, false, false, None);
+    }
+
     pub(super) fn conversation(&self) -> &str {
         &self.conversation
     }
 
+    pub(super) fn turn(&self) -> &str {
+        &self.turn
+    }
+
+    /// What `Last-Event-ID` says when resuming; empty before anything came.
+    pub(super) fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
+    pub(super) fn end(&self) -> Option<End> {
+        self.end
+    }
+
     pub(super) fn sequence(&self) -> i64 {
         self.sequence
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(super) fn words(&self) -> usize {

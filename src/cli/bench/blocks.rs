@@ -40,6 +40,11 @@ impl Blocks {
         &mut self.bytes
     }
 
+    /// Bytes that were not given out yet.
+    pub(super) fn unread(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
     /// Forgets what has come.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();

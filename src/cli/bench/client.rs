@@ -1,5 +1,8 @@
 //! One simulated client: a connection, what it asks, and what it makes of the answers.
 
+mod holding;
+mod resuming;
+
 use std::{
     net::SocketAddr,
     rc::Rc,
@@ -10,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+pub(super) use self::{holding::Held, resuming::Storm};
 use super::{
     answer::{Answer, End, Fault, Seen},
     blocks::Blocks,
@@ -51,14 +55,53 @@ impl Target {
 
     /// A POST, ready to be sent any number of times.
     pub(super) fn post(&self, path: &str, body: &Value) -> Vec<u8> {
+        self.post_with(path, "", body)
+    }
+
+    /// The same with further header lines.
+    pub(super) fn post_with(&self, path: &str, headers: &str, body: &Value) -> Vec<u8> {
         let (host, prefix, key, body) = (&self.host, &self.prefix, &self.key, body.to_string());
         format!(
             "POST {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             body.len()
         )
         .into_bytes()
     }
+
+    /// A GET with further header lines.
+    pub(super) fn get(&self, path: &str, headers: &str) -> Vec<u8> {
+        let (host, prefix, key) = (&self.host, &self.prefix, &self.key);
+        format!("GET {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n{headers}\r\n")
+            .into_bytes()
+    }
+}
+
+/// What errors are counted by where no server answers.
+const UNREACHABLE: &str = "unreachable";
+const BROKEN: &str = "connection_broken";
+
+/// The answer to a message that is not waited for.
+#[derive(Deserialize)]
+struct Accepted {
+    conversation: Named,
+    message: Said,
+    turn: Begun,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    status: String,
 }
 
 /// A refusal, as far as it is shown.
@@ -73,6 +116,48 @@ struct RefusalDetails {
     message: String,
 }
 
+/// When the parts of an answer came.
+#[derive(Debug)]
+pub(super) struct AnswerWaits {
+    /// The request was due, or sent.
+    since: Instant,
+    first_token: Option<Duration>,
+    last_token: Option<Instant>,
+    end: Option<Duration>,
+    /// Between the pieces of its text.
+    pub(super) gaps: Vec<Duration>,
+    /// From asking for the rest of it until something came, each time that its stream was cut.
+    pub(super) resumes: Vec<Duration>,
+}
+
+impl AnswerWaits {
+    fn begin(&mut self, since: Instant) {
+        (self.since, self.first_token, self.last_token, self.end) = (since, None, None, None);
+        self.gaps.clear();
+        self.resumes.clear();
+    }
+
+    fn saw(&mut self, seen: &Seen, now: Instant) {
+        match seen {
+            Seen::Text => match self.last_token.replace(now) {
+                None => self.first_token = Some(now - self.since),
+                Some(last) => self.gaps.push(now - last),
+            },
+            Seen::End => self.end = Some(now - self.since),
+            Seen::Event | Seen::Goodbye => {}
+        }
+    }
+}
+
+/// How the reading of a stream stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The server ended it.
+    Ended,
+    /// It said that it would, before the answer's end.
+    SaidGoodbye,
+}
+
 /// One simulated client.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -80,8 +165,7 @@ pub(super) struct Client {
     connection: Option<Connection>,
     blocks: Blocks,
     answer: Answer,
-    /// Between the pieces of the last answer's text.
-    gaps: Vec<Duration>,
+    waits: AnswerWaits,
     /// The bytes of answers' bodies, where they are wanted.
     recording: Option<Vec<u8>>,
     /// Turns so far in the conversation that `answer` stands in.
@@ -95,7 +179,14 @@ impl Client {
             connection: None,
             blocks: Blocks::default(),
             answer: Answer::default(),
-            gaps: Vec::new(),
+            waits: AnswerWaits {
+                since: Instant::now(),
+                first_token: None,
+                last_token: None,
+                end: None,
+                gaps: Vec::new(),
+                resumes: Vec::new(),
+            },
             recording: None,
             turns: 0,
         }
@@ -114,13 +205,18 @@ impl Client {
         &self.target
     }
 
-    pub(super) fn gaps(&self) -> &[Duration] {
-        &self.gaps
+    pub(super) fn waits(&self) -> &AnswerWaits {
+        &self.waits
     }
 
     /// Turns answered in the conversation that the last answer was part of.
     pub(super) fn turns(&self) -> usize {
         self.turns
+    }
+
+    /// The last answer's text.
+    pub(super) fn text(&self) -> &str {
+        self.answer.text()
     }
 
     /// The conversation that the last answer was part of.
@@ -142,11 +238,13 @@ impl Client {
     }
 
     async fn streamed(&mut self, request: &[u8], since: Instant) -> Result<Took, Failure> {
-        self.gaps.clear();
-        self.blocks.clear();
-        let read = timeout(ANSWERED_WITHIN, self.read_answer(request, since)).await;
-        let outcome =
-            read.unwrap_or_else(|_| Err(Failure::error("timeout", "there was no whole answer in time")));
+        self.waits.begin(since);
+        let read = timeout(ANSWERED_WITHIN, self.read_answer(request)).await;
+        self.settle(read.unwrap_or_else(|_| Err(too_slow())))
+    }
+
+    /// After a failure, nothing of this conversation or connection is used again.
+    fn settle<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         match outcome {
             Ok(_) => self.turns += 1,
             Err(_) => {
@@ -157,46 +255,61 @@ impl Client {
         outcome
     }
 
-    async fn read_answer(&mut self, request: &[u8], since: Instant) -> Result<Took, Failure> {
+    async fn read_answer(&mut self, request: &[u8]) -> Result<Took, Failure> {
         let status = self.ask(request).await?;
         if status != 200 {
             return Err(self.refused(status).await);
         }
+        match self.read_events().await? {
+            Stop::Ended => self.whole(),
+            Stop::SaidGoodbye => {
+                Err(Failure::error("stream_closed", "the server closed the stream before its end"))
+            }
+        }
+    }
+
+    /// Reads a stream to its end.
+    async fn read_events(&mut self) -> Result<Stop, Failure> {
+        let mut stop = Stop::Ended;
+        self.blocks.clear();
+        while self.read_piece().await? {
+            stop = self.take_events()?.unwrap_or(stop);
+        }
+        Ok(stop)
+    }
+
+    /// Reads what comes next of a stream; false at its end. Dropped before it is done, it has lost nothing.
+    async fn read_piece(&mut self) -> Result<bool, Failure> {
         let Some(connection) = &mut self.connection else { return Err(Fault::Senseless.into()) };
-        let (mut first, mut last, mut ended) = (None, None, None);
-        let mut said_goodbye = false;
-        loop {
-            let input = self.blocks.input();
-            let before = input.len();
-            if !connection.piece(input).await.map_err(broken)? {
-                break;
-            }
-            let now = Instant::now();
-            if let Some(recording) = &mut self.recording {
-                recording.extend_from_slice(&input[before..]);
-            }
-            while let Some(block) = self.blocks.next().map_err(Fault::from)? {
-                match self.answer.take(&block)? {
-                    Seen::Text => match last.replace(now) {
-                        None => first = Some(now - since),
-                        Some(last) => self.gaps.push(now - last),
-                    },
-                    Seen::End => ended = Some(now - since),
-                    Seen::Goodbye => said_goodbye = true,
-                    Seen::Event => {}
-                }
+        let input = self.blocks.input();
+        let before = input.len();
+        let more = connection.piece(input).await.map_err(broken)?;
+        if let Some(recording) = &mut self.recording {
+            recording.extend_from_slice(&input[before..]);
+        }
+        Ok(more)
+    }
+
+    /// Checks the events that have come.
+    fn take_events(&mut self) -> Result<Option<Stop>, Failure> {
+        let now = Instant::now();
+        let mut stop = None;
+        while let Some(block) = self.blocks.next().map_err(Fault::from)? {
+            let seen = self.answer.take(&block)?;
+            self.waits.saw(&seen, now);
+            if seen == Seen::Goodbye && self.answer.end().is_none() {
+                stop = Some(Stop::SaidGoodbye);
             }
         }
-        if said_goodbye && ended.is_none() {
-            return Err(Failure::error(
-                "stream_closed",
-                "the server closed the stream before the answer's end",
-            ));
-        }
+        Ok(stop)
+    }
+
+    /// What the answer took, if all of it is there.
+    fn whole(&self) -> Result<Took, Failure> {
         match self.answer.check_whole(self.target.words)? {
             End::Completed => Ok(Took {
-                first_token: first,
-                completion: ended.unwrap_or_default(),
+                first_token: self.waits.first_token,
+                completion: self.waits.end.unwrap_or_default(),
                 words: self.answer.words(),
             }),
             End::Stopped => Err(Failure::error("turn_stopped", "the turn was stopped")),
@@ -204,11 +317,40 @@ impl Client {
         }
     }
 
+    /// Sends a message whose answer is not waited for.
+    pub(super) async fn accept(&mut self, request: &[u8], since: Instant) -> Result<Took, Failure> {
+        self.waits.begin(since);
+        let accepted = match timeout(ANSWERED_WITHIN, self.call(request)).await {
+            Ok(Ok(body)) => serde_json::from_slice(&body).map_err(|_| Fault::Senseless.into()),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(too_slow()),
+        };
+        let Accepted { conversation, message, turn } = self.settle(accepted)?;
+        if message.content != QUESTION || !conversation.id.starts_with("conv_") || turn.status != "running" {
+            return Err(Fault::Senseless.into());
+        }
+        Ok(Took { first_token: None, completion: since.elapsed(), words: 0 })
+    }
+
+    /// Sends a request and reads the answer's whole body; what is not 2xx is a failure.
+    pub(super) async fn call(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        let status = self.ask(request).await?;
+        if !(200..300).contains(&status) {
+            return Err(self.refused(status).await);
+        }
+        let mut body = Vec::new();
+        match &mut self.connection {
+            Some(connection) => connection.body(&mut body).await.map_err(broken)?,
+            None => return Err(Fault::Senseless.into()),
+        }
+        Ok(body)
+    }
+
     /// Sends a request, on a new connection if there is none to use. Says the answer's status.
     async fn ask(&mut self, request: &[u8]) -> Result<u16, Failure> {
         if !self.connection.as_ref().is_some_and(Connection::is_free) {
             let opened = Connection::open(self.target.address).await;
-            let unreachable = |error| Failure::error("unreachable", &format!("cannot connect: {error}"));
+            let unreachable = |error| Failure::error(UNREACHABLE, &format!("cannot connect: {error}"));
             self.connection = Some(opened.map_err(unreachable)?);
         }
         match &mut self.connection {
@@ -231,6 +373,10 @@ impl Client {
     }
 }
 
+fn too_slow() -> Failure {
+    Failure::error("timeout", "there was no whole answer in time")
+}
+
 fn broken(error: WireError) -> Failure {
-    Failure::error("connection_broken", &format!("the connection broke: {error}"))
+    Failure::error(BROKEN, &format!("the connection broke: {error}"))
 }

@@ -73,7 +73,7 @@ struct Shared {
     phase: Cell<Phase>,
     /// Requests still to be made.
     left: Cell<u64>,
-    work: Work,
+    work: Rc<Work>,
     tally: Rc<RefCell<Tally>>,
     /// Finished requests of all slices, for whoever watches.
     done: Rc<Cell<u64>>,
@@ -89,7 +89,7 @@ impl Shared {
 
     fn record(&self, client: &Client, outcome: &Result<Took, Failure>, is_measured: bool) {
         let mut tally = self.tally.borrow_mut();
-        tally.count(outcome, client.gaps(), is_measured);
+        tally.count(outcome, client.waits(), is_measured);
         if let (Ok(took), Phase::Measured) = (outcome, self.phase.get()) {
             tally.count_in_time(took);
         }
@@ -144,11 +144,11 @@ impl Subject {
     ///
     /// `answer` is about how long one answer takes: clients begin spread over that time, so that they do not go in
     /// step, which would flatter a server that commits in groups.
-    pub(super) async fn measure(&mut self, work: Work, pace: Pace, amount: Amount, answer: Duration) {
+    pub(super) async fn measure(&mut self, work: &Rc<Work>, pace: Pace, amount: Amount, answer: Duration) {
         let shared = Rc::new(Shared {
             phase: Cell::new(Phase::WarmUp),
             left: Cell::new(u64::MAX),
-            work,
+            work: Rc::clone(work),
             tally: Rc::clone(&self.tally),
             done: Rc::clone(&self.done),
         });

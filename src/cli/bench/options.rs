@@ -55,6 +55,12 @@ pub(in crate::cli) struct Options {
     /// Store in this PostgreSQL database, which should be empty; what is stored stays
     #[arg(long, value_name = "URL", conflicts_with = "url")]
     pub(super) database_url: Option<String>,
+    /// Store so many answered conversations before the private server starts
+    #[arg(long, value_name = "N", conflicts_with = "url", default_value_t = 0, hide_default_value = true)]
+    pub(super) conversations: u64,
+    /// Bring so many conversations into the private server's memory before anything is measured
+    #[arg(long, value_name = "N", conflicts_with = "url", default_value_t = 0, hide_default_value = true)]
+    pub(super) live: u64,
     #[command(flatten)]
     model: ModelOptions,
     /// Print JSON
@@ -96,24 +102,58 @@ impl Options {
     pub(super) fn pace(&self) -> Pace {
         match (self.rate, self.concurrency) {
             (Some(rate), _) => Pace::Open(rate),
-            (None, clients) => {
-                Pace::Closed(clients.and_then(|n| usize::try_from(n).ok()).unwrap_or(CONCURRENCY))
-            }
+            (None, _) => Pace::Closed(self.clients()),
         }
     }
 
     pub(super) fn amount(&self) -> Amount {
         match self.requests {
             Some(requests) => Amount::Requests(requests),
-            None => Amount::Time(Duration::from_secs_f64(self.duration.unwrap_or(DURATION_SECONDS))),
+            None => Amount::Time(self.time()),
         }
+    }
+
+    /// What cannot go together, beyond what the command line itself can say.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let is_private = self.url.is_none();
+        match self.scenario {
+            Scenario::Restart if !is_private => {
+                Err("restart kills the server: it needs a private one, not --url")
+            }
+            Scenario::Restart
+            | Scenario::Resume
+            | Scenario::Idle
+            | Scenario::SlowReaders
+            | Scenario::Long
+                if self.against_bare =>
+            {
+                Err("--against-bare compares streams and accepts: use it with --scenario stream or accept")
+            }
+            Scenario::Accept if self.against_bare && self.database_url.is_some() => {
+                Err("the baseline of accepts is on SQLite: it cannot be compared with --database-url")
+            }
+            Scenario::Idle | Scenario::Restart if self.rate.is_some() => {
+                Err("this scenario has a number of clients: use --concurrency, not --rate")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Clients of the closed loop, or those that the open one may need.
+    pub(super) fn clients(&self) -> usize {
+        self.concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(CONCURRENCY)
+    }
+
+    /// How long to measure where time is what counts.
+    pub(super) fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.duration.unwrap_or(DURATION_SECONDS))
     }
 
     /// How answers are made, unless the server there decides that.
     pub(super) fn model(&self) -> Option<Model> {
         let ModelOptions { tokens, tokens_per_second, first_token_ms } = self.model;
         let asked = tokens.is_some() || tokens_per_second.is_some() || first_token_ms.is_some();
-        let usual = Model::default();
+        let usual = self.scenario.adjust(Model::default());
         (self.url.is_none() || asked).then(|| Model {
             tokens: tokens.unwrap_or(usual.tokens),
             tokens_per_second: tokens_per_second.unwrap_or(usual.tokens_per_second),

@@ -1,10 +1,13 @@
-//! What a run says at its end: JSON for programs, a table for people.
+//! What a run says at its end, as JSON.
 
-use std::{collections::BTreeMap, fmt, rc::Rc};
+mod table;
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use serde::Serialize;
 
 use super::{
+    idle::Idle,
     load::Subject,
     process::{Cpu, Memory},
     scenario::Scenario,
@@ -32,6 +35,15 @@ pub(super) struct Report {
     first_token_ms: Option<Spread>,
     between_tokens_ms: Option<Spread>,
     completion_ms: Option<Spread>,
+    /// Streams that were cut and resumed, and how long it took until the rest came.
+    resumes: u64,
+    resumed_ms: Option<Spread>,
+    /// How long the server was away, each time that it was killed.
+    pub(super) away_ms: Vec<f64>,
+    pub(super) idle: Option<Idle>,
+    /// Conversations that were stored, and that were live, before anything was measured.
+    pub(super) stored_conversations: u64,
+    pub(super) live_conversations: u64,
     pub(super) server: Option<Server>,
     pub(super) bare: Option<Bare>,
     pub(super) ratio: Option<Ratio>,
@@ -44,7 +56,8 @@ pub(super) struct Report {
 /// What the private server cost.
 #[derive(Debug, Serialize)]
 pub(super) struct Server {
-    cpu_seconds: f64,
+    /// `null` where the process was another one at the end.
+    cpu_seconds: Option<f64>,
     /// By what its threads do.
     cpu_seconds_by_threads: BTreeMap<String, f64>,
     cpu_us_per_answer: Option<f64>,
@@ -61,7 +74,8 @@ pub(super) struct Server {
 pub(super) struct Bare {
     requests: u64,
     completed: u64,
-    cpu_seconds: f64,
+    /// `null` for a loop of commits, whose pace is what counts.
+    cpu_seconds: Option<f64>,
     cpu_us_per_answer: Option<f64>,
     requests_per_second: f64,
     first_token_ms: Option<Spread>,
@@ -119,6 +133,12 @@ impl Report {
             first_token_ms: tally.first_token.spread(),
             between_tokens_ms: tally.between_tokens.spread(),
             completion_ms: tally.completion.spread(),
+            resumes: tally.resumes,
+            resumed_ms: tally.resumed.spread(),
+            away_ms: Vec::new(),
+            idle: None,
+            stored_conversations: 0,
+            live_conversations: 0,
             server: None,
             bare: None,
             ratio: None,
@@ -134,17 +154,19 @@ impl Report {
 }
 
 impl Server {
-    pub(super) fn of(subject: &Subject, now: Memory, idle: Memory, ready: std::time::Duration) -> Self {
+    pub(super) fn of(subject: &Subject, now: Memory, idle: Memory, ready: Duration) -> Self {
         let (tally, cpu) = (subject.tally.borrow(), &subject.measured.cpu);
         Self {
-            cpu_seconds: rounded(cpu.total, 2),
+            cpu_seconds: subject.process.map(|_| rounded(cpu.total, 2)),
             cpu_seconds_by_threads: cpu
                 .groups
                 .iter()
                 .map(|(name, spent)| (name.clone(), rounded(*spent, 2)))
                 .collect(),
-            cpu_us_per_answer: us_per_answer(cpu.total, &tally),
-            cpu_us_per_answer_without_store: us_per_answer(cpu.total - cpu.of_store(), &tally),
+            cpu_us_per_answer: subject.process.and_then(|_| us_per_answer(cpu.total, &tally)),
+            cpu_us_per_answer_without_store: subject
+                .process
+                .and_then(|_| us_per_answer(cpu.total - cpu.of_store(), &tally)),
             rss_mib: rounded(now.resident, 1),
             peak_rss_mib: rounded(now.peak, 1),
             ready_ms: rounded(ready.as_secs_f64() * 1e3, 1),
@@ -160,12 +182,28 @@ impl Bare {
         Self {
             requests: tally.requests,
             completed: tally.completed,
-            cpu_seconds: rounded(cpu.total, 2),
+            cpu_seconds: Some(rounded(cpu.total, 2)),
             cpu_us_per_answer: us_per_answer(cpu.total, &tally),
             requests_per_second: per_second(tally.answers_in_time, subject),
             first_token_ms: tally.first_token.spread(),
             between_tokens_ms: tally.between_tokens.spread(),
             completion_ms: tally.completion.spread(),
+        }
+    }
+}
+
+impl Bare {
+    /// What a loop of bare commits did.
+    pub(super) fn of_commits(accepts: u64, spent: Duration) -> Self {
+        Self {
+            requests: accepts,
+            completed: accepts,
+            cpu_seconds: None,
+            cpu_us_per_answer: None,
+            requests_per_second: rounded(accepts as f64 / spent.as_secs_f64().max(f64::MIN_POSITIVE), 1),
+            first_token_ms: None,
+            between_tokens_ms: None,
+            completion_ms: None,
         }
     }
 }
@@ -186,95 +224,5 @@ impl Ratio {
             first_token_p99: first_token(|spread| spread.p99),
             requests_per_second: over(Some(report.requests_per_second), Some(bare.requests_per_second)),
         }
-    }
-}
-
-/// A row of the table of waits.
-fn waits(f: &mut fmt::Formatter<'_>, name: &str, spread: Option<Spread>) -> fmt::Result {
-    let Some(Spread { mean, p50, p90, p95, p99, p999, max }) = spread else { return Ok(()) };
-    writeln!(f, "{name:<22}{mean:>9.2}{p50:>9.2}{p90:>9.2}{p95:>9.2}{p99:>9.2}{p999:>9.2}{max:>9.2}")
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, completed, errors, wrong, .. } = self;
-        let clients = match (self.concurrency, self.rate) {
-            (Some(clients), _) => format!("{clients} clients"),
-            (None, rate) => format!("{} requests per second", number(rate)),
-        };
-        writeln!(
-            f,
-            "{requests} requests from {clients} in {} s: {completed} completed, {errors} errors, {wrong} wrong",
-            self.seconds
-        )?;
-        self.errors_by_kind.iter().try_for_each(|(kind, count)| writeln!(f, "  error  {kind}: {count}"))?;
-        self.faults.iter().try_for_each(|fault| writeln!(f, "  wrong  {fault}"))?;
-        writeln!(f, "{} answers/s, {} words/s\n", self.requests_per_second, self.tokens_per_second)?;
-        writeln!(
-            f,
-            "{:<22}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-            "ms", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"
-        )?;
-        waits(f, "first token", self.first_token_ms)?;
-        waits(f, "between tokens", self.between_tokens_ms)?;
-        waits(f, "completion", self.completion_ms)?;
-        if let Some(bare) = &self.bare {
-            waits(f, "bare: first token", bare.first_token_ms)?;
-            waits(f, "bare: between tokens", bare.between_tokens_ms)?;
-            waits(f, "bare: completion", bare.completion_ms)?;
-        }
-        if let Some(server) = &self.server {
-            write!(f, "\n{server}")?;
-        }
-        if let (Some(bare), Some(ratio)) = (&self.bare, &self.ratio) {
-            writeln!(
-                f,
-                "bare    {} µs of CPU per answer, {} answers/s",
-                number(bare.cpu_us_per_answer),
-                bare.requests_per_second
-            )?;
-            write!(f, "{ratio}")?;
-        }
-        if let Some(load) = self.load_average {
-            writeln!(f, "load average {load}, {} s of CPU for the generator", self.generator_cpu_seconds)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "server  {} µs of CPU per answer, {} without the store's threads",
-            number(self.cpu_us_per_answer),
-            number(self.cpu_us_per_answer_without_store)
-        )?;
-        let threads: Vec<String> =
-            self.cpu_seconds_by_threads.iter().map(|(name, seconds)| format!("{name} {seconds}")).collect();
-        writeln!(f, "        {} s of CPU: {}", self.cpu_seconds, threads.join(", "))?;
-        writeln!(
-            f,
-            "        {} MiB, {} at most, {} before the first request; ready after {} ms",
-            self.rss_mib, self.peak_rss_mib, self.idle_rss_mib, self.ready_ms
-        )
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "ratio   CPU {}, without the store's threads {}; first token p50 {}, p99 {}; answers/s {}",
-            number(self.cpu),
-            number(self.cpu_without_store),
-            number(self.first_token_p50),
-            number(self.first_token_p99),
-            number(self.requests_per_second)
-        )
     }
 }

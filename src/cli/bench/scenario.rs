@@ -1,18 +1,30 @@
 //! What the simulated clients do.
 
-use std::time::Instant;
+use std::{
+    cell::{Cell, RefCell},
+    time::Instant,
+};
 
 use clap::ValueEnum;
+use openclaw_actors::ids::RequestId;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{
-    client::{Client, Target},
+    client::{Client, Storm, Target},
+    options::Model,
     tally::{Failure, Took},
 };
 
 /// Turns of a long conversation, after which its client begins another: prompts are as long as they get by then.
 const LONG_TURNS: usize = 50;
+
+/// Streams are cut somewhere in so many first bytes: those of an answer of 50 words and its events.
+const CUT_WITHIN: u64 = 12 << 10;
+
+/// The wait before the first token where only the accept is measured: nothing is answered meanwhile.
+const NOT_ANSWERED_MS: u64 = 60_000;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -22,31 +34,101 @@ pub(super) enum Scenario {
     Stream,
     /// A few conversations with many turns each
     Long,
+    /// Streams that are cut at random places, and now and then all at once, and resumed
+    Resume,
+    /// As stream, beside clients that read a little at a time or not at all
+    SlowReaders,
+    /// The private server is killed under load, again and again; nothing acknowledged may be lost
+    Restart,
+    /// Messages that are stored and not waited for: durable accepts
+    Accept,
+    /// Open streams on which nothing happens, and a clean restart under them
+    Idle,
 }
+
+impl Scenario {
+    /// Changes how the private server's model answers, where the caller did not say.
+    pub(super) fn adjust(self, usual: Model) -> Model {
+        match self {
+            Self::Accept => Model { first_token_ms: NOT_ANSWERED_MS, ..usual },
+            _ => usual,
+        }
+    }
+}
+
+/// What was acknowledged and read: the conversation, and its answer's text.
+pub(super) type Ledger = Vec<(String, String)>;
 
 /// What the clients of a scenario send: made once, because making it costs as much as sending it.
 #[derive(Debug)]
 pub(super) struct Work {
     scenario: Scenario,
     start: Vec<u8>,
+    /// Cuts all streams at once.
+    pub(super) herd: Notify,
+    /// Names for requests that may be sent again.
+    run: String,
+    number: Cell<u64>,
+    pub(super) ledger: RefCell<Ledger>,
 }
 
 impl Work {
     pub(super) fn new(scenario: Scenario, target: &Target) -> Self {
-        let body = json!({ "channel": "bench", "message": target.message(), "stream": true });
-        Self { scenario, start: target.post("/v1/conversations", &body) }
+        let body = match scenario {
+            Scenario::Accept => {
+                json!({ "channel": "bench", "message": target.message(), "stream": false, "wait_seconds": 0 })
+            }
+            _ => json!({ "channel": "bench", "message": target.message(), "stream": true }),
+        };
+        Self {
+            scenario,
+            start: target.post("/v1/conversations", &body),
+            herd: Notify::new(),
+            run: RequestId::generate().to_string().replace(RequestId::PREFIX, "bench_"),
+            number: Cell::new(0),
+            ledger: RefCell::default(),
+        }
+    }
+
+    /// How many requests were given a name.
+    pub(super) fn begun(&self) -> usize {
+        usize::try_from(self.number.get()).unwrap_or(usize::MAX)
     }
 
     /// One request and what follows from it. Waits count from `since`.
     pub(super) async fn run(&self, client: &mut Client, since: Instant) -> Result<Took, Failure> {
         match self.scenario {
-            Scenario::Stream => client.start(&self.start, since).await,
+            Scenario::Stream | Scenario::SlowReaders | Scenario::Idle => {
+                client.start(&self.start, since).await
+            }
             Scenario::Long => match client.turns() {
                 0 | LONG_TURNS.. => client.start(&self.start, since).await,
                 _ => client.go_on(&next_message(client), since).await,
             },
+            Scenario::Accept => client.accept(&self.start, since).await,
+            Scenario::Resume => self.resume(client, since, false).await,
+            Scenario::Restart => {
+                let took = self.resume(client, since, true).await?;
+                self.ledger.borrow_mut().push((client.conversation().to_owned(), client.text().to_owned()));
+                Ok(took)
+            }
         }
     }
+
+    async fn resume(&self, client: &mut Client, since: Instant, restarts: bool) -> Result<Took, Failure> {
+        let number = self.number.get();
+        self.number.set(number + 1);
+        let cut_after = (!restarts).then(|| scattered(number));
+        let storm = Storm { cut_after, herd: &self.herd, waits_for_server: restarts };
+        client.start_and_resume(&format!("{}-{number}", self.run), storm, since).await
+    }
+}
+
+/// A place in an answer: another one each time, the same ones in every run.
+fn scattered(number: u64) -> usize {
+    // Fibonacci hashing: neighbours land far apart.
+    let hashed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    usize::try_from(hashed % CUT_WITHIN).unwrap_or_default()
 }
 
 fn next_message(client: &Client) -> Vec<u8> {

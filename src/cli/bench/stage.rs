@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::try_join_all;
+use openclaw_actors::{conversation::rehearsal, ids::OrgId, store as actors, writer::Writer};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -29,6 +32,28 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// own, or take part of what is measured elsewhere.
 const NOT_INHERITED: [&str; 4] =
     ["OPENCLAW_CONFIG", "OPENCLAW__STORE__DATABASE_URL", "OPENCLAW__STORE__DATA", "OPENCLAW__SERVER__LISTEN"];
+
+/// A clean stop ends within five seconds, by promise.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whatever a scenario needs: a model that listens to single messages, and no limit that a load test is not about. An
+/// accept that is never answered holds a running turn, and conversations that were made live stay so.
+const SETTINGS: [(&str, &str); 3] = [
+    ("OPENCLAW__MODEL__SYNTHETIC__PER_REQUEST", "true"),
+    ("OPENCLAW__LIMITS__RUNNING_TURNS", "10000000"),
+    ("OPENCLAW__CONVERSATIONS__PASSIVATE_AFTER_SECONDS", "86400"),
+];
+
+const ANY_PORT: &str = "127.0.0.1:0";
+const LOG: &str = "log";
+
+/// Conversations that are stored beforehand are given to the writer so many at a time: half of its queue.
+const STORED_AT_ONCE: u64 = 256;
+
+/// What was said in them.
+const QUESTION: &str = "Where is my parcel?";
+const ANSWER: &str = "Your parcel is on its way. It left our warehouse this morning and arrives tomorrow between nine \
+                      and twelve. You can follow it with the link in the message that we sent you yesterday.";
 
 /// What a failed child said last.
 const LAST_LINES: usize = 5;
@@ -107,6 +132,26 @@ impl Store {
         arguments
     }
 
+    /// Stores answered conversations, as the server's own writer would.
+    async fn fill(&self, org: OrgId, count: u64, stored: impl Fn(u64)) -> Result<(), Failed> {
+        let store = match &self.database_url {
+            Some(url) => actors::Store::connect_postgres(url).await?,
+            None => actors::Store::open_sqlite(&self.data).await?,
+        };
+        let writer = Writer::start(&store, "bench").await?;
+        let mut left = count;
+        while left > 0 {
+            let ops =
+                (0..left.min(STORED_AT_ONCE)).filter_map(|_| rehearsal::answered(org, QUESTION, ANSWER));
+            try_join_all(ops.map(|op| writer.commit(op))).await?;
+            left -= left.min(STORED_AT_ONCE);
+            stored(count - left);
+        }
+        writer.close().await;
+        store.close().await;
+        Ok(())
+    }
+
     /// Runs an offline command and reads the JSON that it prints.
     async fn run(&self, arguments: &[&str]) -> Result<Value, Failed> {
         let output = program()?.args(arguments).args(self.arguments()).stdin(Stdio::null()).output().await?;
@@ -117,6 +162,15 @@ impl Store {
     }
 }
 
+/// What a private server is to be.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) model: Model,
+    pub(super) database_url: Option<String>,
+    /// Answered conversations that are stored before it starts.
+    pub(super) stored: u64,
+}
+
 /// A server of this run's own, with a key to it.
 #[derive(Debug)]
 pub(super) struct PrivateServer {
@@ -124,33 +178,70 @@ pub(super) struct PrivateServer {
     pub(super) key: String,
     /// Before the first request.
     pub(super) idle: Memory,
+    /// Of the first start.
+    pub(super) ready: Duration,
+    model: Model,
+    store: Store,
     place: TempDir,
 }
 
 impl PrivateServer {
-    pub(super) async fn start(model: &Model, database_url: Option<String>) -> Result<Self, Failed> {
+    pub(super) async fn start(plan: &Plan, stored: impl Fn(u64)) -> Result<Self, Failed> {
         let place = tempfile::Builder::new().prefix("openclaw-bench-").tempdir()?;
-        let store = Store { data: place.path().join("data"), database_url };
+        let store = Store { data: place.path().join("data"), database_url: plan.database_url.clone() };
         let made = store.run(&["org", "create", "Load test", "--json"]).await?;
         let org = text(&made["organization"]["id"])?;
         let arguments =
             ["keys", "create", "--org", &org, "--scopes", SCOPES, "--rate-limit", "unlimited", "--json"];
         let key = text(&store.run(&arguments).await?["secret"])?;
-        let mut command = program()?;
-        command.args(["serve", "--listen", "127.0.0.1:0", "--model", "synthetic"]);
-        command.args(store.arguments()).envs(model.settings());
-        let running = Listening::start(command, &place.path().join("log")).await?;
-        let idle = Memory::of(running.pid);
-        Ok(Self { running, key, idle, place })
+        if plan.stored > 0 {
+            store.fill(org.parse()?, plan.stored, stored).await?;
+        }
+        let log = place.path().join(LOG);
+        let running = Listening::start(serve(&store, &plan.model, ANY_PORT)?, &log).await?;
+        let (idle, ready) = (Memory::of(running.pid), running.ready);
+        Ok(Self { running, key, idle, ready, model: plan.model, store, place })
+    }
+
+    /// Kills it without a word and starts it again, on the same data and port.
+    pub(super) async fn crash(&mut self) -> Result<(), Failed> {
+        self.running.kill().await;
+        self.start_again().await
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(super) async fn stop(&mut self) -> Result<(), Failed> {
+        let pid = i32::try_from(self.running.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or("the private server has no process")?;
+        kill_process(pid, Signal::TERM)?;
+        let status = timeout(STOPPED_WITHIN, self.running.child.wait()).await;
+        let status = status.map_err(|_| "the private server does not stop")??;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("the private server stopped badly: {status}").into()),
+        }
+    }
+
+    /// Starts it where it was, once it has ended.
+    pub(super) async fn start_again(&mut self) -> Result<(), Failed> {
+        let address = self.running.address.to_string();
+        let log = self.place.path().join(LOG);
+        self.running = Listening::start(serve(&self.store, &self.model, &address)?, &log).await?;
+        Ok(())
     }
 
     /// The baseline, which streams the answer that was recorded.
-    pub(super) async fn start_bare(&self, model: &Model, answer: &[u8]) -> Result<Listening, Failed> {
+    pub(super) async fn start_bare(&self, answer: &[u8]) -> Result<Listening, Failed> {
         let file = self.place.path().join("answer");
         fs::write(&file, answer)?;
         let mut command = program()?;
-        command.arg("bare").arg("--answer").arg(file).args(model.pace());
+        command.arg("bare").arg("--answer").arg(file).args(self.model.pace());
         Listening::start(command, &self.place.path().join("log-of-bare")).await
+    }
+
+    /// Where a baseline of its own may keep something, on the same disk.
+    pub(super) fn place_for(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     /// Ends it and removes what it stored.
@@ -158,6 +249,13 @@ impl PrivateServer {
         self.running.kill().await;
         Ok(self.place.close()?)
     }
+}
+
+fn serve(store: &Store, model: &Model, listen: &str) -> Result<Command, Failed> {
+    let mut command = program()?;
+    command.args(["serve", "--listen", listen, "--model", "synthetic"]);
+    command.args(store.arguments()).envs(model.settings()).envs(SETTINGS);
+    Ok(command)
 }
 
 fn text(value: &Value) -> Result<String, Failed> {

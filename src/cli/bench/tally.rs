@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::answer::Fault;
+use super::{answer::Fault, client::AnswerWaits};
 
 /// An hour in microseconds: nothing that is measured here takes longer.
 const LONGEST: u64 = 3_600_000_000;
@@ -118,6 +118,9 @@ pub(super) struct Tally {
     pub(super) first_token: Waits,
     pub(super) between_tokens: Waits,
     pub(super) completion: Waits,
+    /// From asking for the rest of a stream until something came.
+    pub(super) resumed: Waits,
+    pub(super) resumes: u64,
     /// Answers and words that ended while the clock ran, whenever they were asked for.
     pub(super) answers_in_time: u64,
     pub(super) words_in_time: u64,
@@ -134,13 +137,15 @@ impl Tally {
             first_token: Waits::new(),
             between_tokens: Waits::new(),
             completion: Waits::new(),
+            resumed: Waits::new(),
+            resumes: 0,
             answers_in_time: 0,
             words_in_time: 0,
         }
     }
 
     /// Counts a request. One from outside the measured time counts only if its answer was wrong.
-    pub(super) fn count(&mut self, outcome: &Result<Took, Failure>, gaps: &[Duration], is_measured: bool) {
+    pub(super) fn count(&mut self, outcome: &Result<Took, Failure>, waits: &AnswerWaits, is_measured: bool) {
         let is_wrong = matches!(outcome, Err(Failure::Wrong(_)));
         if !is_measured && !is_wrong {
             return;
@@ -153,10 +158,25 @@ impl Tally {
                     self.first_token.record(first_token);
                 }
                 self.completion.record(took.completion);
-                gaps.iter().for_each(|gap| self.between_tokens.record(*gap));
+                waits.gaps.iter().for_each(|gap| self.between_tokens.record(*gap));
+                waits.resumes.iter().for_each(|wait| self.resumed.record(*wait));
+                self.resumes += waits.resumes.len() as u64;
             }
-            Err(Failure::Error { kind, .. }) => *self.errors.entry(kind.clone()).or_default() += 1,
-            Err(Failure::Wrong(fault)) => {
+            Err(failure) => self.blame(failure),
+        }
+    }
+
+    /// Counts something else that went wrong.
+    pub(super) fn count_more(&mut self, failure: &Failure) {
+        self.requests += 1;
+        self.blame(failure);
+    }
+
+    /// Counts what went wrong with a request that is counted already.
+    pub(super) fn blame(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Error { kind, .. } => *self.errors.entry(kind.clone()).or_default() += 1,
+            Failure::Wrong(fault) => {
                 self.wrong += 1;
                 let fault = fault.to_string();
                 if self.faults.len() < EXAMPLES && !self.faults.contains(&fault) {

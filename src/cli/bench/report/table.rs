@@ -1,0 +1,111 @@
+//! What a run says at its end, as a table for people.
+
+use std::fmt;
+
+use super::{Ratio, Report, Server};
+use crate::cli::bench::tally::Spread;
+
+/// A row of the table of waits.
+fn waits(f: &mut fmt::Formatter<'_>, name: &str, spread: Option<Spread>) -> fmt::Result {
+    let Some(Spread { mean, p50, p90, p95, p99, p999, max }) = spread else { return Ok(()) };
+    writeln!(f, "{name:<22}{mean:>9.2}{p50:>9.2}{p90:>9.2}{p95:>9.2}{p99:>9.2}{p999:>9.2}{max:>9.2}")
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+impl Report {
+    fn waits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
+        write!(f, "{:<22}", "ms")?;
+        head.iter().try_for_each(|name| write!(f, "{name:>9}"))?;
+        writeln!(f)?;
+        waits(f, "first token", self.first_token_ms)?;
+        waits(f, "between tokens", self.between_tokens_ms)?;
+        waits(f, "completion", self.completion_ms)?;
+        waits(f, "resumed", self.resumed_ms)?;
+        let Some(bare) = &self.bare else { return Ok(()) };
+        waits(f, "bare: first token", bare.first_token_ms)?;
+        waits(f, "bare: between tokens", bare.between_tokens_ms)?;
+        waits(f, "bare: completion", bare.completion_ms)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, completed, errors, wrong, .. } = self;
+        let clients = match (self.concurrency, self.rate) {
+            (Some(clients), _) => format!("{clients} clients"),
+            (None, rate) => format!("{} requests per second", number(rate)),
+        };
+        writeln!(
+            f,
+            "{requests} requests from {clients} in {} s: {completed} completed, {errors} errors, {wrong} wrong",
+            self.seconds
+        )?;
+        self.errors_by_kind.iter().try_for_each(|(kind, count)| writeln!(f, "  error  {kind}: {count}"))?;
+        self.faults.iter().try_for_each(|fault| writeln!(f, "  wrong  {fault}"))?;
+        if self.completion_ms.is_some() {
+            writeln!(f, "{} answers/s, {} words/s\n", self.requests_per_second, self.tokens_per_second)?;
+            self.waits(f)?;
+        }
+        if self.resumes > 0 {
+            writeln!(f, "\n{} streams were cut and resumed", self.resumes)?;
+        }
+        if !self.away_ms.is_empty() {
+            let times: Vec<String> = self.away_ms.iter().map(ToString::to_string).collect();
+            writeln!(f, "killed {} times; back after {} ms", times.len(), times.join(", "))?;
+        }
+        if let Some(idle) = &self.idle {
+            write!(f, "{idle}")?;
+        }
+        if let Some(server) = &self.server {
+            write!(f, "\n{server}")?;
+        }
+        if let (Some(bare), Some(ratio)) = (&self.bare, &self.ratio) {
+            match bare.cpu_us_per_answer {
+                Some(each) => {
+                    writeln!(f, "bare    {each} µs of CPU per answer, {} answers/s", bare.requests_per_second)
+                }
+                None => writeln!(f, "bare    {} accepts/s", bare.requests_per_second),
+            }?;
+            write!(f, "{ratio}")?;
+        }
+        if let Some(load) = self.load_average {
+            writeln!(f, "load average {load}, {} s of CPU for the generator", self.generator_cpu_seconds)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(each), Some(seconds)) = (self.cpu_us_per_answer, self.cpu_seconds) {
+            let without = number(self.cpu_us_per_answer_without_store);
+            writeln!(f, "server  {each} µs of CPU per answer, {without} without the store's threads")?;
+            let threads: Vec<String> =
+                self.cpu_seconds_by_threads.iter().map(|(name, spent)| format!("{name} {spent}")).collect();
+            writeln!(f, "        {seconds} s of CPU: {}", threads.join(", "))?;
+        }
+        writeln!(
+            f,
+            "memory  {} MiB, {} at most, {} before the first request; ready after {} ms",
+            self.rss_mib, self.peak_rss_mib, self.idle_rss_mib, self.ready_ms
+        )
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = [
+            ("CPU", self.cpu),
+            ("CPU without the store's threads", self.cpu_without_store),
+            ("first token p50", self.first_token_p50),
+            ("p99", self.first_token_p99),
+            ("answers/s", self.requests_per_second),
+        ];
+        let known = known.iter().filter_map(|(name, ratio)| Some(format!("{name} {}", (*ratio)?)));
+        writeln!(f, "ratio   {}", known.collect::<Vec<_>>().join(", "))
+    }
+}
