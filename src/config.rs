@@ -4,6 +4,7 @@
 //! wherever it stands. Lists are JSON or comma-separated in the environment.
 
 mod layers;
+mod openai;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
@@ -11,7 +12,10 @@ use openclaw_actors::answer::synthetic::Synthetic;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
-pub use self::layers::{Layers, Origin};
+pub use self::{
+    layers::{Layers, Origin},
+    openai::OpenAiModel,
+};
 
 /// The configuration is of no use; says which key and why.
 #[derive(Debug, thiserror::Error)]
@@ -132,13 +136,16 @@ pub struct Model {
     /// What answers: the first, and if it fails the next.
     #[serde(deserialize_with = "list")]
     pub providers: Vec<Provider>,
+    /// The `openai` provider.
+    pub openai: OpenAiModel,
     /// The `synthetic` provider.
     pub synthetic: SyntheticModel,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { providers: vec![Provider::Builtin], synthetic: SyntheticModel::default() }
+        let (openai, synthetic) = (OpenAiModel::default(), SyntheticModel::default());
+        Self { providers: vec![Provider::Builtin], openai, synthetic }
     }
 }
 
@@ -148,6 +155,9 @@ impl Default for Model {
 pub enum Provider {
     /// The articles' own words; needs no network.
     Builtin,
+    /// A language model behind an endpoint that speaks OpenAI's `/chat/completions`.
+    #[serde(rename = "openai")]
+    OpenAi,
     /// Text of a given length at a given pace, for load tests.
     Synthetic,
 }
@@ -369,8 +379,9 @@ impl Config {
             });
         }
         if self.model.providers.is_empty() {
-            return senseless("model.providers", "name at least one of builtin, synthetic");
+            return senseless("model.providers", "name at least one of builtin, openai, synthetic");
         }
+        self.model.openai.check(self.model.providers.contains(&Provider::OpenAi))?;
         if let Err(field) = self.model.synthetic.answers.check() {
             return senseless("model.synthetic", &format!("{field} is out of range"));
         }
@@ -434,6 +445,16 @@ mod tests {
             ("model.providers = ''", "model.providers"),
             ("model.synthetic.jitter = 2", "jitter"),
             ("model.synthetic.speed = 2", "speed"),
+            ("model.providers = 'openai'", "model.openai.base_url"),
+            ("model = { providers = 'openai', openai.base_url = 'http://a/v1' }", "model.openai.model"),
+            ("model = { providers = 'openai', openai.model = 'm' }", "model.openai.base_url"),
+            ("model.openai.base_url = 'ftp://a'", "https://api.openai.com/v1"),
+            ("model.openai.base_url = 'http://me:key@a/v1'", "model.openai.api_key"),
+            ("model.openai.model = 'builtin'", "model.openai.model"),
+            ("model.openai.model = ''", "model.openai.model"),
+            ("model.openai.api_key = \"a\\nb\"", "model.openai.api_key"),
+            ("model.openai.first_token_timeout_ms = 0", "first_token_timeout_ms"),
+            ("model.openai.temperature = 1", "temperature"),
             ("server.admin_token = 'short'", "server.admin_token"),
         ] {
             let message = read(toml).expect_err(toml).to_string();
@@ -444,7 +465,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let config = read("server.admin_token = 'correct horse battery'").expect("sensible");
+        let toml = "server.admin_token = 'correct horse battery'\nmodel.openai.api_key = 'sk-horse'";
+        let config = read(toml).expect("sensible");
         let shown = format!("{config:?}{}", serde_json::to_string(&config).expect("serializes"));
         assert!(!shown.contains("horse"), "{shown}");
         assert!(config.server.admin_token.is_some_and(|token| token.is(b"correct horse battery")));

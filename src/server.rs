@@ -15,7 +15,10 @@ use std::{
 
 use actix_web::{dev::ServerHandle, web};
 use openclaw_actors::{
-    answer::{Answerers, Model},
+    answer::{
+        Answerers, Model,
+        openai::{Endpoint, OpenAi},
+    },
     conversation::directory::{ConversationOptions, Directory, REST_AFTER},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
@@ -73,6 +76,9 @@ pub enum StartError {
     /// The keys in the store are not those of this data directory.
     #[error(transparent)]
     Keys(#[from] RingError),
+    /// The model's endpoint cannot be used from here.
+    #[error("model.openai cannot be used: {0}")]
+    Model(#[source] io::Error),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -148,12 +154,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
     let knowledge = Knowledge::start(store.clone(), writer.clone());
-    let directory = directory(&config, &store, &writer, &knowledge);
+    let organizations = Organizations::new(&store, &writer);
+    let answerers = answerers(&config, &knowledge, &organizations)?;
+    let directory = directory(&config, &store, &writer, answerers);
     let parts = web::Data::new(Parts {
         directory,
         idempotency: Idempotency::new(store.clone(), writer.clone()),
         knowledge,
-        organizations: Organizations::new(&store, &writer),
+        organizations,
         open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
         config,
         store,
@@ -184,26 +192,46 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
 }
 
-fn directory(config: &Config, store: &Store, writer: &Writer, knowledge: &Knowledge) -> Directory {
+/// What answers, in the order of the configuration.
+fn answerers(
+    config: &Config,
+    knowledge: &Knowledge,
+    organizations: &Organizations,
+) -> Result<Answerers, StartError> {
     let synthetic = || Model::Synthetic(config.model.synthetic.answers.clone());
     let mut models = Vec::new();
     for provider in &config.model.providers {
         match provider {
             Provider::Synthetic => models.push(synthetic()),
             Provider::Builtin => models.push(Model::Builtin(knowledge.clone())),
+            Provider::OpenAi => {
+                // The configuration was checked: the endpoint is named.
+                if let Some(settings) = config.model.openai.settings() {
+                    let endpoint = Endpoint::new(settings).map_err(StartError::Model)?;
+                    models.push(Model::OpenAi(OpenAi::new(
+                        endpoint,
+                        knowledge.clone(),
+                        organizations.clone(),
+                    )));
+                }
+            }
         }
     }
     // A message that may say how it is answered must be able to name the model that listens to it.
-    if config.model.synthetic.per_request && !config.model.providers.contains(&Provider::Synthetic) {
-        models.push(synthetic());
-    }
+    let by_name =
+        config.model.synthetic.per_request && !config.model.providers.contains(&Provider::Synthetic);
+    let others = if by_name { vec![synthetic()] } else { Vec::new() };
+    Ok(Answerers::with_others(models, others))
+}
+
+fn directory(config: &Config, store: &Store, writer: &Writer, answerers: Answerers) -> Directory {
     let running_turns = usize::try_from(config.limits.running_turns.get()).unwrap_or(usize::MAX);
     let options = ConversationOptions {
         passivate_after: config.conversations.passivate_after(),
         rest_after: REST_AFTER,
         running_turns,
     };
-    Directory::new(store.clone(), writer.clone(), Answerers::new(models), options)
+    Directory::new(store.clone(), writer.clone(), answerers, options)
 }
 
 /// Turns that a crash cut off go on, spread over the workers.

@@ -20,4 +20,5 @@ pub mod supervision;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod threads;
+pub mod tls;
 pub mod writer;

@@ -4,6 +4,7 @@ mod data;
 mod finding;
 mod listening;
 mod machine;
+mod models;
 mod store;
 
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use self::finding::{Finding, Verdict};
 use super::{Outcome, on_one_line, settings::ServerSettings};
-use crate::config::{Config, ConfigError, Provider};
+use crate::config::ConfigError;
 
 /// Look for what is wrong here, and say what to do about it
 ///
@@ -52,21 +53,11 @@ async fn examine(settings: ServerSettings) -> Vec<Finding> {
     findings.push(machine::space(&config.store.data));
     findings.extend(store::examine(&config.store).await);
     findings.extend(listening::examine(&config.server).await);
-    findings.extend(models(&config));
+    findings.extend(models::examine(&config.model).await);
     findings
 }
 
 fn not_understood(error: &ConfigError) -> Finding {
     Finding::fail("configuration", on_one_line(error))
         .advise("correct that setting; nothing else was looked at, because it depends on the settings")
-}
-
-fn models(config: &Config) -> impl Iterator<Item = Finding> {
-    config.model.providers.iter().map(|provider| match provider {
-        Provider::Builtin => {
-            Finding::ok("model", "builtin answers from your articles and needs nothing else")
-        }
-        Provider::Synthetic => Finding::warn("model", "synthetic answers with words that mean nothing")
-            .advise("use it for load tests only; for customers set model.providers = [\"builtin\"]"),
-    })
 }

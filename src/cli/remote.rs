@@ -1,12 +1,13 @@
 //! A server somewhere else, as a command speaks to it: one key, JSON, and the server's own words when it refuses.
 
-use std::{fmt, io, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, io, str::FromStr, time::Duration};
 
 use actix_web::http::{Method, StatusCode, Uri, header};
 use awc::{
     Client, ClientRequest, ClientResponse, Connector,
     error::{ConnectError, SendRequestError},
 };
+use openclaw_actors::tls::trusting_the_machine;
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// A machine that takes longer to answer a knock is not there.
@@ -105,7 +106,7 @@ impl Remote {
     pub(super) fn new(url: ServerUrl, key: String, answered_within: Duration) -> io::Result<Self> {
         let mut connector = Connector::new().timeout(CONNECTED_WITHIN);
         if url.0.starts_with("https:") {
-            connector = connector.rustls_0_23(Arc::new(trusting_the_machine()?));
+            connector = connector.rustls_0_23(trusting_the_machine()?);
         }
         let client =
             Client::builder().connector(connector).timeout(answered_within).disable_redirects().finish();
@@ -194,21 +195,6 @@ impl Remote {
             Err(_) => self.foreign(&status),
         }
     }
-}
-
-/// TLS that trusts what the machine trusts.
-fn trusting_the_machine() -> io::Result<rustls::ClientConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        return Err(io::Error::other("this machine has no certificates to trust: install ca-certificates"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(super) struct ServerSettings {
     /// Listen on this address [default: 127.0.0.1:8080]; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Answer with these, the first that works: builtin, synthetic [default: builtin]
+    /// Answer with these, the first that works: builtin, openai, synthetic [default: builtin]
     #[arg(long, value_name = "PROVIDERS")]
     model: Option<String>,
 }

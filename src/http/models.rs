@@ -18,7 +18,7 @@ pub(super) struct Models {
 
 #[derive(Serialize)]
 struct Model {
-    id: &'static str,
+    id: String,
     object: &'static str,
     created: i64,
     owned_by: &'static str,
@@ -31,6 +31,7 @@ pub(super) async fn list(
     parts: Data<Parts>,
 ) -> Answer<Models> {
     let models = parts.directory.models().names();
-    let data = models.map(|id| Model { id, object: "model", created: 0, owned_by: "openclaw" });
+    let data =
+        models.map(|id| Model { id: id.to_owned(), object: "model", created: 0, owned_by: "openclaw" });
     Answer(Models { object: "list", data: data.collect() })
 }

@@ -22,4 +22,8 @@ mod shell;
 mod streams;
 mod talk;
 mod turns;
+mod upstream;
+mod upstream_guards;
+mod upstream_litellm;
+mod upstream_odd;
 mod websocket;

@@ -137,14 +137,21 @@ pub struct AnswerError {
 /// Text as it comes, then [`Chunk::Done`].
 pub type AnswerStream = LocalBoxStream<'static, Result<Chunk, AnswerError>>;
 
+/// Bytes of an answer; more are neither shown nor stored. The longest answers of models in use stay below half of it.
+pub const LONGEST_ANSWER: usize = 64 * 1024;
+
+mod fallback;
 pub mod grounded;
+pub mod openai;
 pub mod synthetic;
 
 /// The models of this server, by configuration.
 #[derive(Debug, Clone)]
 pub struct Answerers {
-    /// The first is the default; a message may name another.
-    models: Arc<Vec<Model>>,
+    /// In order of preference, then those that are asked by name only.
+    models: Arc<[Model]>,
+    /// How many of them are asked when a message names none: the first, and if it fails before its first text the next.
+    preferred: usize,
 }
 
 /// A model that can be asked.
@@ -154,34 +161,56 @@ pub enum Model {
     Builtin(Knowledge),
     /// Text of a given length at a given pace.
     Synthetic(synthetic::Synthetic),
+    /// An endpoint that speaks OpenAI's `/chat/completions`.
+    OpenAi(openai::OpenAi),
 }
 
 impl Model {
     /// As it stands in `GET /v1/models` and on turns.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Builtin(_) => grounded::MODEL,
             Self::Synthetic(_) => synthetic::MODEL,
+            Self::OpenAi(model) => model.name(),
+        }
+    }
+
+    fn answer(&self, question: &Question) -> AnswerStream {
+        match self {
+            Self::Builtin(knowledge) => {
+                grounded::answer(knowledge, question, grounded::Thresholds::default())
+            }
+            Self::Synthetic(options) => {
+                synthetic::answer(question.synthetic.clone().unwrap_or_else(|| options.clone()), question)
+            }
+            Self::OpenAi(model) => model.answer(question),
         }
     }
 }
 
 impl Answerers {
-    /// The models in order of preference.
+    /// The models in order of preference: each but the first is the fallback of the one before it.
     #[must_use]
     pub fn new(models: Vec<Model>) -> Self {
-        Self { models: Arc::new(models) }
+        Self::with_others(models, Vec::new())
+    }
+
+    /// The same, and others that are asked only when a message names them.
+    #[must_use]
+    pub fn with_others(models: Vec<Model>, others: Vec<Model>) -> Self {
+        let preferred = models.len();
+        Self { models: models.into_iter().chain(others).collect(), preferred }
     }
 
     /// Their names, in order of preference.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(Model::name)
     }
 
     /// The name of the one that is asked when a message names none.
     #[must_use]
-    pub fn default_name(&self) -> Option<&'static str> {
+    pub fn default_name(&self) -> Option<&str> {
         self.names().next()
     }
 
@@ -191,22 +220,19 @@ impl Answerers {
         self.models.iter().any(|model| model.name() == name)
     }
 
-    /// Asks the model that the question names, else the first.
+    /// Asks the model that the question names, and no other: whoever names one wants that one's answer or none. Else
+    /// the first, and those after it where it fails before its first text.
     #[must_use]
     pub fn ask(&self, question: &Question) -> AnswerStream {
         let named =
             question.model.as_ref().and_then(|name| self.models.iter().find(|model| model.name() == name));
-        match named.or(self.models.first()) {
-            Some(Model::Builtin(knowledge)) => {
-                grounded::answer(knowledge, question, grounded::Thresholds::default())
-            }
-            Some(Model::Synthetic(options)) => {
-                synthetic::answer(question.synthetic.clone().unwrap_or_else(|| options.clone()), question)
-            }
-            None => {
+        match (named, &self.models[..self.preferred]) {
+            (Some(model), _) | (None, [model]) => model.answer(question),
+            (None, []) => {
                 let none = AnswerError { code: "model_failed", message: "no model is configured" };
                 stream::iter([Err(none)]).boxed_local()
             }
+            (None, _) => fallback::first_that_begins(Arc::clone(&self.models), self.preferred, question),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{event::DurableEvent, ids::TurnId};
+use crate::{answer::LONGEST_ANSWER, event::DurableEvent, ids::TurnId};
 
 /// Durable events kept for readers that are a little behind; who is further behind reads the store.
 const EVENTS_KEPT: usize = 64;
@@ -21,8 +21,8 @@ const EVENTS_KEPT: usize = 64;
 /// Typing notices kept for readers that were not polled yet. Losing one is no loss.
 const NOTICES_KEPT: usize = 4;
 
-/// The most an answer may hold. The longest answers of models in use stay below half of it.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The most an answer may hold: whatever a model gives beyond it is cut off.
+pub const MAX_ANSWER_BYTES: usize = LONGEST_ANSWER;
 
 /// Why the server ends a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

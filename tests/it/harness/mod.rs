@@ -19,6 +19,7 @@ mod outage;
 mod program;
 mod relay;
 mod server;
+pub(crate) mod upstream;
 mod wire;
 
 use std::{

@@ -85,7 +85,7 @@ pub fn answer(knowledge: &Knowledge, question: &Question, thresholds: Thresholds
 }
 
 /// What the customer said, turn by turn, oldest first. Messages that nobody answered in between are one turn.
-fn customer_turns(said: &[Said]) -> Vec<String> {
+pub(super) fn customer_turns(said: &[Said]) -> Vec<String> {
     said.chunk_by(|a, b| a.by == b.by)
         .filter(|run| run.first().is_some_and(|said| said.by == Speaker::Customer))
         .map(|run| run.iter().map(|said| &*said.text).collect::<Vec<_>>().join("\n"))
