@@ -189,7 +189,9 @@ fn others_are_served_beside_slow_readers() {
 
 #[test]
 fn a_store_can_be_filled_and_conversations_made_live_first() {
-    let output = bench_in_private(&[&QUICK[..], &["--conversations", "300", "--live", "40"]].concat());
+    let output = bench_in_private(
+        &[&QUICK[..], &["--conversations", "300", "--live", "40", "--rate-limited"]].concat(),
+    );
     assert!(output.status.success(), "{output:?}");
     let report = report(&output);
     let made = (&report["stored_conversations"], &report["live_conversations"], &report["completed"]);
@@ -241,6 +243,7 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
         (&["--url", "http://127.0.0.1:1", "--key", "x", "--scenario", "restart"][..], "needs a private one"),
         (&["--scenario", "long", "--against-bare"], "compares streams and accepts"),
         (&["--scenario", "idle", "--rate", "5"], "use --concurrency"),
+        (&["--scenario", "idle", "--rate-limited"], "has a limit of its own"),
         (&["--scenario", "accept", "--against-bare", "--database-url", "postgres://x"], "is on SQLite"),
     ] {
         let output = bench(arguments);

@@ -14,6 +14,8 @@ pub(super) struct Block<'a> {
     pub(super) kind: &'a str,
     pub(super) id: Option<&'a str>,
     pub(super) data: &'a str,
+    /// How long the server asks to wait before coming back, in milliseconds.
+    pub(super) retry: Option<u64>,
 }
 
 /// It is no event of ours.
@@ -69,20 +71,21 @@ impl Blocks {
 }
 
 fn parse(text: &str) -> Result<Block<'_>, Unreadable> {
-    let (mut kind, mut id, mut data) = ("message", None, None);
+    let (mut kind, mut id, mut data, mut retry) = ("message", None, None, None);
     for line in text.split('\n') {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => kind = value,
             "id" => id = Some(value),
+            "retry" => retry = value.parse().ok(),
             // The JSON of an event is one line.
             "data" if data.is_some() => return Err(Unreadable),
             "data" => data = Some(value),
             _ => {}
         }
     }
-    data.map(|data| Block { kind, id, data }).ok_or(Unreadable)
+    data.map(|data| Block { kind, id, data, retry }).ok_or(Unreadable)
 }
 
 #[cfg(test)]
@@ -97,13 +100,13 @@ mod tests {
             let (mut blocks, mut read) = (Blocks::default(), Vec::new());
             for piece in [&stream.as_bytes()[..cut], &stream.as_bytes()[cut..]] {
                 blocks.input().extend_from_slice(piece);
-                while let Some(Block { kind, id, data }) = blocks.next().unwrap() {
-                    read.push((kind.to_owned(), id.map(str::to_owned), data.to_owned()));
+                while let Some(Block { kind, id, data, retry }) = blocks.next().unwrap() {
+                    read.push((kind.to_owned(), id.map(str::to_owned), data.to_owned(), retry));
                 }
             }
             let expected = [
-                ("a".to_owned(), Some("3.7".to_owned()), "{\"text\":\"naïve €5\"}".to_owned()),
-                ("b".to_owned(), None, "x".to_owned()),
+                ("a".to_owned(), Some("3.7".to_owned()), "{\"text\":\"naïve €5\"}".to_owned(), Some(1_500)),
+                ("b".to_owned(), None, "x".to_owned(), None),
             ];
             assert_eq!(read, expected, "cut at {cut}");
         }

@@ -61,6 +61,10 @@ pub(in crate::cli) struct Options {
     /// Bring so many conversations into the private server's memory before anything is measured
     #[arg(long, value_name = "N", conflicts_with = "url", default_value_t = 0, hide_default_value = true)]
     pub(super) live: u64,
+    /// Give the clients of the private server a key whose requests are counted, up to a limit that is never reached,
+    /// instead of an unlimited one
+    #[arg(long, conflicts_with = "url")]
+    pub(super) rate_limited: bool,
     #[command(flatten)]
     model: ModelOptions,
     /// Print JSON
@@ -132,6 +136,9 @@ impl Options {
             Scenario::Accept if self.against_bare && self.database_url.is_some() => {
                 Err("the baseline of accepts is on SQLite: it cannot be compared with --database-url")
             }
+            Scenario::Idle | Scenario::Resume | Scenario::Restart if self.rate_limited => Err(
+                "opening a stream again has a limit of its own: --rate-limited is for the other scenarios",
+            ),
             Scenario::Idle | Scenario::Restart if self.rate.is_some() => {
                 Err("this scenario has a number of clients: use --concurrency, not --rate")
             }

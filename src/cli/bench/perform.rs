@@ -109,6 +109,7 @@ impl Stage {
         let plan = Plan {
             model: model.unwrap_or_default(),
             database_url: options.database_url.clone(),
+            rate_limited: options.rate_limited,
             stored: options.conversations,
         };
         progress.say("starting a private server");

@@ -38,11 +38,15 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whatever a scenario needs: a model that listens to single messages, and no limit that a load test is not about. An
 /// accept that is never answered holds a running turn, and conversations that were made live stay so.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("OPENCLAW__MODEL__SYNTHETIC__PER_REQUEST", "true"),
     ("OPENCLAW__LIMITS__RUNNING_TURNS", "10000000"),
+    ("OPENCLAW__LIMITS__STREAMS_PER_KEY", "10000000"),
     ("OPENCLAW__CONVERSATIONS__PASSIVATE_AFTER_SECONDS", "86400"),
 ];
+
+/// Requests per minute: more than any machine answers.
+const NEVER_REACHED: &str = "4000000000";
 
 const ANY_PORT: &str = "127.0.0.1:0";
 const LOG: &str = "log";
@@ -167,6 +171,8 @@ impl Store {
 pub(super) struct Plan {
     pub(super) model: Model,
     pub(super) database_url: Option<String>,
+    /// Requests are counted.
+    pub(super) rate_limited: bool,
     /// Answered conversations that are stored before it starts.
     pub(super) stored: u64,
 }
@@ -191,8 +197,9 @@ impl PrivateServer {
         let store = Store { data: place.path().join("data"), database_url: plan.database_url.clone() };
         let made = store.run(&["org", "create", "Load test", "--json"]).await?;
         let org = text(&made["organization"]["id"])?;
+        let limit = if plan.rate_limited { NEVER_REACHED } else { "unlimited" };
         let arguments =
-            ["keys", "create", "--org", &org, "--scopes", SCOPES, "--rate-limit", "unlimited", "--json"];
+            ["keys", "create", "--org", &org, "--scopes", SCOPES, "--rate-limit", limit, "--json"];
         let key = text(&store.run(&arguments).await?["secret"])?;
         if plan.stored > 0 {
             store.fill(org.parse()?, plan.stored, stored).await?;
