@@ -19,7 +19,10 @@ mod stage;
 mod tally;
 mod wire;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 pub(super) use self::options::Options as Bench;
 use self::perform::Stage;
@@ -46,10 +49,12 @@ impl Bench {
                 eprintln!("interrupted: there is nothing to report");
                 return Ok(ExitCode::from(INTERRUPTED));
             };
-            match self.json {
-                true => println!("{}", serde_json::to_string(&report)?),
-                false => print!("{report}"),
-            }
+            let told = match self.json {
+                true => format!("{}\n", serde_json::to_string(&report)?),
+                false => report.to_string(),
+            };
+            // Not by a macro, which panics where standard output is a closed pipe.
+            io::stdout().write_all(told.as_bytes())?;
             Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         })
     }

@@ -38,15 +38,14 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whatever a scenario needs: a model that listens to single messages, and no limit that a load test is not about. An
 /// accept that is never answered holds a running turn, and conversations that were made live stay so.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("OPENCLAW__MODEL__SYNTHETIC__PER_REQUEST", "true"),
+    // For keys that are not unlimited: more than any machine answers.
+    ("OPENCLAW__LIMITS__REQUESTS_PER_MINUTE", "4000000000"),
     ("OPENCLAW__LIMITS__RUNNING_TURNS", "10000000"),
     ("OPENCLAW__LIMITS__STREAMS_PER_KEY", "10000000"),
     ("OPENCLAW__CONVERSATIONS__PASSIVATE_AFTER_SECONDS", "86400"),
 ];
-
-/// Requests per minute: more than any machine answers.
-const NEVER_REACHED: &str = "4000000000";
 
 const ANY_PORT: &str = "127.0.0.1:0";
 const LOG: &str = "log";
@@ -197,9 +196,10 @@ impl PrivateServer {
         let store = Store { data: place.path().join("data"), database_url: plan.database_url.clone() };
         let made = store.run(&["org", "create", "Load test", "--json"]).await?;
         let org = text(&made["organization"]["id"])?;
-        let limit = if plan.rate_limited { NEVER_REACHED } else { "unlimited" };
-        let arguments =
-            ["keys", "create", "--org", &org, "--scopes", SCOPES, "--rate-limit", limit, "--json"];
+        let mut arguments = vec!["keys", "create", "--org", &org, "--scopes", SCOPES, "--json"];
+        if !plan.rate_limited {
+            arguments.extend(["--rate-limit", "unlimited"]);
+        }
         let key = text(&store.run(&arguments).await?["secret"])?;
         if plan.stored > 0 {
             store.fill(org.parse()?, plan.stored, stored).await?;
