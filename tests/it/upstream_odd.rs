@@ -42,6 +42,11 @@ fn odd_streams_are_read_as_they_were_meant() {
         ("no last chunk after the end", vec![stream_head(), chunk(&whole), chunk(&ends), Act::Close]),
         ("a break after the end", vec![stream_head(), chunk(&whole), chunk(&ends), Act::Reset]),
         ("silence after the end", vec![stream_head(), chunk(&whole), chunk(&ends), Act::Hang]),
+        ("a body that ends with its connection", plain("HTTP/1.1", &format!("{whole}{ends}{DONE}"))),
+        (
+            "an interim answer",
+            [&[head("103 Early Hints", &["Link: </x>"])], &says(&["Hi Zoë!"])[..]].concat(),
+        ),
         ("HTTP/1.0", plain("HTTP/1.0", &format!("{whole}{ends}{DONE}"))),
         ("no last blank line", plain("HTTP/1.0", &format!("{whole}data: [DONE]"))),
         ("a letter cut in two", streams(&[&split[..inside], &split[inside..], DONE.as_bytes()])),

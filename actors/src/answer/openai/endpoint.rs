@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::{
     failure::{Failure, Kind},
     retry,
+    wire::Wires,
 };
 use crate::tls;
 
@@ -47,7 +48,7 @@ impl FromStr for BaseUrl {
         let wrong =
             || Err("it must look like https://api.openai.com/v1 or http://127.0.0.1:11434/v1".to_owned());
         let Ok(uri) = text.parse::<Uri>() else { return wrong() };
-        let speaks_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let speaks_http = text.starts_with("http://") || text.starts_with("https://");
         if !speaks_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() || text.contains('#')
         {
             return wrong();
@@ -84,6 +85,21 @@ impl fmt::Display for BaseUrl {
 impl BaseUrl {
     fn is_https(&self) -> bool {
         self.0.starts_with("https:")
+    }
+
+    /// Host and port.
+    fn authority(&self) -> &str {
+        let after = self.0.split_once("://").map_or("", |(_, after)| after);
+        after.split('/').next().unwrap_or_default()
+    }
+
+    /// The address as awc is told it: with the port that its scheme means and without TLS, which is [`wire`]'s.
+    fn on_the_wire(&self, path: &str) -> String {
+        let (scheme, after) = self.0.split_once("://").unwrap_or_default();
+        let (authority, base) = after.split_at(self.authority().len());
+        let has_port = self.0.parse::<Uri>().is_ok_and(|uri| uri.port().is_some());
+        let port = if scheme == "https" && !has_port { ":443" } else { "" };
+        format!("http://{authority}{port}{base}{path}")
     }
 
     /// Whether what is sent there can be read on the way: no TLS, and not on this machine.
@@ -195,7 +211,7 @@ impl Endpoint {
             id: String,
         }
         let asked = async {
-            let request = self.client().get(format!("{}/models", self.settings.base_url));
+            let request = self.client().get(self.settings.base_url.on_the_wire("/models"));
             let mut response = self.send(request, Bytes::new()).await?;
             let body = response.body().limit(LONGEST_LIST).await.map_err(|_| Kind::Broken)?;
             let list: Option<List> = serde_json::from_slice(&body).ok();
@@ -206,13 +222,14 @@ impl Endpoint {
 
     /// Asks for a completion. What is not 2xx is an error. The caller sees to the deadline.
     pub(super) async fn complete(&self, body: Bytes) -> Result<ClientResponse, Failure> {
-        let request = self.client().post(format!("{}/chat/completions", self.settings.base_url));
+        let request = self.client().post(self.settings.base_url.on_the_wire("/chat/completions"));
         self.send(request.insert_header((header::CONTENT_TYPE, "application/json")), body).await
     }
 
     async fn send(&self, request: ClientRequest, body: Bytes) -> Result<ClientResponse, Failure> {
         let mut request = request
             .no_decompress()
+            .insert_header((header::HOST, self.settings.base_url.authority()))
             .insert_header((header::ACCEPT, "text/event-stream, application/json"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
             .insert_header((header::USER_AGENT, concat!("openclaw-server/", env!("CARGO_PKG_VERSION"))));
@@ -240,20 +257,19 @@ impl Endpoint {
     }
 
     fn new_client(&self) -> Client {
-        let connect = self.settings.deadlines.connect;
         let connector = Connector::new()
-            .timeout(connect)
-            .handshake_timeout(connect)
+            .connector(Wires::new(self.tls.as_ref()))
+            .timeout(self.settings.deadlines.connect)
             .conn_keep_alive(KEPT_FOR)
             .conn_lifetime(LIVES_FOR)
             // How many answers run at once is `limits.running_turns`' business: none of them waits for another here.
             .limit(0);
-        let builder = Client::builder().disable_timeout().disable_redirects().no_default_headers();
-        match &self.tls {
-            // No protocol is offered in it, so this is HTTP/1.1.
-            Some(tls) => builder.connector(connector.rustls_0_23(Arc::clone(tls))).finish(),
-            None => builder.connector(connector).finish(),
-        }
+        Client::builder()
+            .connector(connector)
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .finish()
     }
 }
 
@@ -296,6 +312,15 @@ mod tests {
         {
             assert!(url(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn awc_is_told_where_to_connect_and_not_how() {
+        let wire = |text: &str| text.parse::<BaseUrl>().unwrap().on_the_wire("/models");
+        assert_eq!(wire("https://a.example/v1"), "http://a.example:443/v1/models");
+        assert_eq!(wire("https://a.example:8443"), "http://a.example:8443/models");
+        assert_eq!(wire("http://[::1]:1/v1/"), "http://[::1]:1/v1/models");
+        assert_eq!(wire("http://a.example"), "http://a.example/models");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod prompt;
 mod reading;
 mod retry;
 mod sse;
+mod wire;
 
 use std::sync::{
     Arc,
