@@ -175,7 +175,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let in_flight = InFlight::default();
     let http_metrics = HttpMetrics::default();
     let exposition = Exposition::new(&http_metrics);
-    let places = Places::of(&parts.config.server);
+    let places = Places::of(&parts.config.server, calls_at_once(&parts.config));
     let main = listen(&parts, &in_flight, &http_metrics, &exposition, places)?;
     let mut listeners = vec![main.handle];
     let mut ops_address = None;
@@ -222,6 +222,14 @@ fn answerers(
         config.model.synthetic.per_request && !config.model.providers.contains(&Provider::Synthetic);
     let others = if by_name { vec![synthetic()] } else { Vec::new() };
     Ok(Answerers::with_others(models, others))
+}
+
+/// Calls to models that leave this machine's memory, at once.
+fn calls_at_once(config: &Config) -> usize {
+    match config.model.providers.contains(&Provider::OpenAi) {
+        true => usize::try_from(config.limits.running_turns.get()).unwrap_or(usize::MAX),
+        false => 0,
+    }
 }
 
 fn directory(config: &Config, store: &Store, writer: &Writer, answerers: Answerers) -> Directory {

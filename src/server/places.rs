@@ -6,7 +6,7 @@ use tracing::warn;
 
 use crate::config::Server;
 
-/// Files for the store, the listeners, the workers' own and calls to models.
+/// Files for the store, the listeners and the workers' own.
 const RESERVE: usize = 256;
 
 /// Where the system does not tell: the usual limit of a shell.
@@ -25,8 +25,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Raises the process's file limit as far as it goes, and makes the best of it.
-    pub(super) fn of(server: &Server) -> Self {
+    /// Raises the process's file limit as far as it goes, and makes the best of it. `calls` to models may run beside
+    /// the connections; each is a file too.
+    pub(super) fn of(server: &Server, calls: usize) -> Self {
         let files = match rlimit::increase_nofile_limit(u64::MAX) {
             Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
             Err(error) => {
@@ -36,11 +37,13 @@ impl Places {
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = if server.workers == 0 { cores } else { server.workers };
-        Self::within(files, workers, server.max_connections)
+        Self::within(files, calls, workers, server.max_connections)
     }
 
-    fn within(files: usize, workers: usize, asked: usize) -> Self {
-        let room = files.saturating_sub(RESERVE).max(LEAST_SURPLUS + 1);
+    fn within(files: usize, calls: usize, workers: usize, asked: usize) -> Self {
+        let free = files.saturating_sub(RESERVE);
+        // A call is made for somebody who mostly waits at a connection: the two need as many.
+        let room = (free - calls.min(free / 2)).max(LEAST_SURPLUS + 1);
         let surplus = |served: usize| (served / SURPLUS_SHARE).max(LEAST_SURPLUS);
         let most = room - surplus(room).min(room - 1);
         let served = if asked == 0 { most } else { asked.min(most) };
@@ -60,13 +63,15 @@ mod tests {
     #[test]
     fn there_is_always_room_to_refuse_and_a_reserve_of_files() {
         for files in [64, 300, 1_024, 20_000, 1_000_000] {
-            for asked in [0, 1, 500, usize::MAX / 16] {
-                let places = Places::within(files, 2, asked);
+            for (asked, calls) in [(0, 0), (1, 0), (500, 100), (usize::MAX / 16, 0), (0, usize::MAX)] {
+                let places = Places::within(files, calls, 2, asked);
                 assert!(places.served >= 1, "{places:?}");
                 assert!(places.accepted > places.served, "{places:?}");
                 assert!(files <= RESERVE + LEAST_SURPLUS || places.accepted + RESERVE <= files, "{places:?}");
             }
         }
-        assert_eq!(Places::within(20_000, 2, 100).served, 100);
+        assert_eq!(Places::within(20_000, 0, 2, 100).served, 100);
+        let places = Places::within(20_000, 10_000, 2, 0);
+        assert!(places.accepted + RESERVE + 9_000 <= 20_000, "{places:?}");
     }
 }

@@ -86,7 +86,8 @@ fn failed(url: &str, failure: Failure, has_fallback: bool) -> Finding {
         (Kind::RateLimited, _) => ("is asked too often, or the account is used up", "see the account's limits".to_owned()),
         (Kind::Unreachable, _) => (
             "cannot be reached",
-            "see that it runs, that model.openai.base_url is right, and that a firewall lets this machine through"
+            "see that it runs, that model.openai.base_url is right, that a firewall lets this machine through, and with \
+             https that this machine trusts its certificate"
                 .to_owned(),
         ),
         (Kind::TimedOut, _) => ("does not answer in time", "see how it is, or raise model.openai.first_token_timeout_ms".to_owned()),

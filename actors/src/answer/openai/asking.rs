@@ -100,7 +100,8 @@ impl Asking {
         let characters = messages.iter().map(|message| message.content.chars().count() as u64).sum();
         let supplied = Supplied { hits, characters };
         // One deadline for all tries: however often it is tried, customers wait no longer for it.
-        let deadline = self.since + model.endpoint.settings.deadlines.first_token;
+        let deadlines = &model.endpoint.settings.deadlines;
+        let deadline = self.since + deadlines.first_token.min(deadlines.total);
         let mut tries = 0;
         loop {
             tries += 1;
