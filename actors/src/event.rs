@@ -102,7 +102,7 @@ impl EventKind {
 #[derive(Debug, Clone)]
 pub struct EventRow {
     /// The conversation or the organization.
-    pub stream_id: String,
+    pub stream_id: Arc<str>,
     /// 1, 2, 3 … within the stream.
     pub sequence: i64,
     /// Constant over retries and replays.
@@ -114,7 +114,7 @@ pub struct EventRow {
     /// The turn it belongs to: what a turn's own stream shows.
     pub turn: Option<TurnId>,
     /// The JSON of `data`, or for a message's event what is in it beside the message (`{}` if nothing).
-    pub data: String,
+    pub data: Arc<str>,
     /// When.
     pub at: Timestamp,
 }

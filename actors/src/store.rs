@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rusqlite::OpenFlags;
 use sqlx::{
     ConnectOptions, PgPool, SqlitePool,
     migrate::Migrator,
@@ -251,7 +252,6 @@ impl Store {
     }
 }
 
-/// How every connection to the embedded database is opened.
 /// Makes the file before SQLite would, for its owner alone; the files that SQLite puts beside it become like it.
 fn keep_to_ourselves(file: &Path) -> Result<(), sqlx::Error> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -263,6 +263,8 @@ fn keep_to_ourselves(file: &Path) -> Result<(), sqlx::Error> {
     }
 }
 
+/// How every connection to the embedded database is opened; the writer's own is opened the same in
+/// [`open_sqlite_to_write`].
 fn sqlite_options(directory: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(Store::sqlite_file(directory))
@@ -273,6 +275,19 @@ fn sqlite_options(directory: &Path) -> SqliteConnectOptions {
         .pragma("secure_delete", "ON")
         .foreign_keys(false)
         .disable_statement_logging()
+}
+
+/// Opens the embedded database for the writer, under another driver than the readers'.
+pub(crate) fn open_sqlite_to_write(
+    options: &SqliteConnectOptions,
+) -> Result<rusqlite::Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(options.get_filename(), flags)?;
+    connection.busy_timeout(SQLITE_BUSY_WITHIN)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    Ok(connection)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Group commit: one task and one connection through which every write goes.
+//! Group commit: one task, on a thread of its own, and one connection through which every write goes.
 //!
 //! The task takes all that is queued, commits it, answers everyone, and never lingers: while it commits, the next
 //! group gathers by itself. An [`Op`] is rows per table, so a group costs one multi-row statement per table however
@@ -8,10 +8,12 @@
 //! whose outcome is unknown (the connection broke under it) is looked up before anyone is answered.
 
 pub mod bare;
+mod batch;
 mod claim;
 mod group;
 mod link;
 mod rows;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 

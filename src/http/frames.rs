@@ -1,5 +1,7 @@
 //! What a stream shows, as JSON: the same on Server-Sent Events and on WebSockets.
 
+use std::fmt::Write;
+
 use bytes::{BufMut, BytesMut};
 use openclaw_actors::{
     conversation::{
@@ -54,16 +56,6 @@ impl From<Closing> for Goodbye {
 }
 
 #[derive(Serialize)]
-struct Delta<'a> {
-    r#type: &'static str,
-    conversation_id: ConversationId,
-    turn_id: TurnId,
-    attempt: i64,
-    offset: usize,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
 struct Gap {
     r#type: &'static str,
     conversation_id: ConversationId,
@@ -97,29 +89,92 @@ pub(super) fn cursor(frame: &Frame) -> Option<Cursor> {
     }
 }
 
-/// Writes the JSON of a frame, which is one line.
-pub(super) fn write(out: &mut BytesMut, conversation_id: ConversationId, frame: &Frame) {
-    match frame {
-        Frame::Event(event, _) => out.extend_from_slice(&event.json),
-        Frame::Notice(json) => out.extend_from_slice(json),
-        Frame::Delta { turn, attempt, offset, text, .. } => {
-            let (turn_id, attempt, offset) = (*turn, *attempt, *offset);
-            json(out, &Delta { r#type: "turn.delta", conversation_id, turn_id, attempt, offset, text });
+/// Writes the frames of one conversation as JSON, one line each.
+#[derive(Debug)]
+pub(super) struct JsonFrames {
+    conversation_id: ConversationId,
+    /// What all deltas of one answer begin with.
+    delta: Option<(TurnId, i64, String)>,
+}
+
+impl JsonFrames {
+    pub(super) fn of(conversation_id: ConversationId) -> Self {
+        Self { conversation_id, delta: None }
+    }
+
+    pub(super) fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
+        let conversation_id = self.conversation_id;
+        match frame {
+            Frame::Event(event, _) => out.extend_from_slice(&event.json),
+            Frame::Notice(json) => out.extend_from_slice(json),
+            Frame::Delta { turn, attempt, offset, text, .. } => {
+                out.extend_from_slice(self.delta(*turn, *attempt).as_bytes());
+                // Writing to memory does not fail.
+                let _ = write!(out, "{offset},\"text\":");
+                json(out, text);
+                out.put_u8(b'}');
+            }
+            Frame::Gap { requested, from } => {
+                let (requested, from) = (requested.to_string(), from.to_string());
+                json(out, &Gap { r#type: "stream.gap", conversation_id, requested, from });
+            }
+            Frame::Closing(closing) => self.write_goodbye(out, (*closing).into()),
         }
-        Frame::Gap { requested, from } => {
-            let (requested, from) = (requested.to_string(), from.to_string());
-            json(out, &Gap { r#type: "stream.gap", conversation_id, requested, from });
+    }
+
+    /// Writes the last thing that a stream says.
+    pub(super) fn write_goodbye(&self, out: &mut BytesMut, goodbye: Goodbye) {
+        let (r#type, conversation_id, reason) = (goodbye.kind(), self.conversation_id, goodbye.reason());
+        json(out, &Farewell { r#type, conversation_id, reason });
+    }
+
+    /// A delta up to its offset. A token is a few bytes and what stands before it two hundred: written once an answer.
+    fn delta(&mut self, turn: TurnId, attempt: i64) -> &str {
+        if self.delta.as_ref().is_none_or(|(of, at, _)| (*of, *at) != (turn, attempt)) {
+            self.delta = None;
         }
-        Frame::Closing(closing) => write_goodbye(out, conversation_id, (*closing).into()),
+        let conversation = self.conversation_id;
+        let (.., head) = self.delta.get_or_insert_with(|| {
+            let head = format!(
+                r#"{{"type":"turn.delta","conversation_id":"{conversation}","turn_id":"{turn}","attempt":{attempt},"offset":"#
+            );
+            (turn, attempt, head)
+        });
+        head
     }
 }
 
-/// Writes the JSON of the last thing that a stream says.
-pub(super) fn write_goodbye(out: &mut BytesMut, conversation_id: ConversationId, goodbye: Goodbye) {
-    json(out, &Farewell { r#type: goodbye.kind(), conversation_id, reason: goodbye.reason() });
-}
-
-fn json(out: &mut BytesMut, value: &impl Serialize) {
+fn json(out: &mut BytesMut, value: &(impl Serialize + ?Sized)) {
     // Our own types always serialize, and memory takes all that is written.
     let _ = serde_json::to_writer(out.writer(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_delta_is_whole_json_for_any_text_and_any_turn() {
+        let conversation = ConversationId::generate();
+        let mut frames = JsonFrames::of(conversation);
+        let turns = [TurnId::generate(), TurnId::generate()];
+        for (turn, attempt, offset, text) in [
+            (turns[0], 1, 0, "na\"ïve\n"),
+            (turns[0], 1, 9, "€"),
+            (turns[0], 2, 0, "\u{1}"),
+            (turns[1], 1, 0, "b"),
+        ] {
+            let frame =
+                Frame::Delta { turn, attempt, offset, text: text.to_owned(), cursor: Cursor::after(3) };
+            let mut out = BytesMut::new();
+            frames.write(&mut out, &frame);
+            let expected = json!({
+                "type": "turn.delta", "conversation_id": conversation, "turn_id": turn, "attempt": attempt,
+                "offset": offset, "text": text
+            });
+            assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+        }
+    }
 }

@@ -27,7 +27,7 @@ use tracing::warn;
 
 use super::{
     conversations::StopOnDrop,
-    frames::{self, Goodbye},
+    frames::{self, Goodbye, JsonFrames},
     open_streams::ActiveStream,
     timing::Timing,
 };
@@ -46,6 +46,9 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// A comment that is written at once, so that the headers go out: what a client waits for.
 const GREETING: &[u8] = b":\n\n";
+
+/// A block without its data, and what a delta says beside its text: so much room is made before anything is written.
+const BLOCK_AROUND: usize = 160;
 
 const END_OF_BLOCK: &[u8] = b"\n\n";
 
@@ -71,6 +74,7 @@ fn head(content_location: Option<String>) -> HttpResponseBuilder {
 pub(super) struct Events {
     reader: Reader,
     conversation: ConversationId,
+    json: JsonFrames,
     active: ActiveStream,
     /// Stops the turn if the client hangs up before its end.
     stops: Option<StopOnDrop>,
@@ -93,6 +97,7 @@ impl Events {
         Self {
             reader,
             conversation,
+            json: JsonFrames::of(conversation),
             active,
             stops: None,
             timing: None,
@@ -137,6 +142,7 @@ impl Events {
             Poll::Pending => {}
         }
         let mut frames = std::mem::take(&mut self.frames);
+        out.reserve(frames.iter().map(|frame| frame.size() + BLOCK_AROUND).sum());
         for frame in frames.drain(..) {
             self.write(out, &frame);
         }
@@ -148,7 +154,7 @@ impl Events {
             timing.saw(frame);
         }
         self.begin_block(out, frames::kind(frame), frames::cursor(frame));
-        frames::write(out, self.conversation, frame);
+        self.json.write(out, frame);
         out.extend_from_slice(END_OF_BLOCK);
         if matches!(frame, Frame::Closing(_)) {
             self.end();
@@ -157,7 +163,7 @@ impl Events {
 
     fn say_goodbye(&mut self, out: &mut BytesMut, goodbye: Goodbye) {
         self.begin_block(out, goodbye.kind(), None);
-        frames::write_goodbye(out, self.conversation, goodbye);
+        self.json.write_goodbye(out, goodbye);
         out.extend_from_slice(END_OF_BLOCK);
         self.end();
     }
@@ -168,11 +174,12 @@ impl Events {
         if let Some(retry_ms) = self.retry_ms.take() {
             let _ = writeln!(out, "retry: {retry_ms}");
         }
-        let _ = writeln!(out, "event: {kind}");
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(kind.as_bytes());
         if let Some(id) = id {
-            let _ = writeln!(out, "id: {id}");
+            let _ = write!(out, "\nid: {id}");
         }
-        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(b"\ndata: ");
     }
 
     /// Nothing more will come: from now on a reader that leaves has not hung up.

@@ -45,7 +45,7 @@ use super::{
     conversations::StopOnDrop,
     cursor::StreamParameters,
     error::ApiError,
-    frames::{self, Goodbye},
+    frames::{self, Goodbye, JsonFrames},
     open_streams::ActiveStream,
     query::{PathId, Query},
 };
@@ -85,6 +85,7 @@ pub(super) async fn open(
         parts,
         caller,
         key,
+        json: JsonFrames::of(key.1),
         batches: Some(Batches::new(*reader, active)),
         heard_at: Instant::now(),
         parts_heard: BytesMut::new(),
@@ -103,6 +104,7 @@ struct Socket {
     parts: Data<Parts>,
     caller: Caller<ReadConversations>,
     key: ConversationKey,
+    json: JsonFrames,
     /// Until the actor starts to read them.
     batches: Option<Batches>,
     heard_at: Instant,
@@ -156,7 +158,7 @@ impl Socket {
             stops.disarm();
         }
         let mut json = BytesMut::new();
-        frames::write(&mut json, self.key.1, frame);
+        self.json.write(&mut json, frame);
         if let Some(cursor) = frames::cursor(frame) {
             add_cursor(&mut json, cursor);
         }
@@ -166,7 +168,7 @@ impl Socket {
     /// The server ends the socket: a reader that leaves now has not hung up.
     fn say_goodbye(&mut self, goodbye: Goodbye, ctx: &mut WebsocketContext<Self>) {
         let mut json = BytesMut::new();
-        frames::write_goodbye(&mut json, self.key.1, goodbye);
+        self.json.write_goodbye(&mut json, goodbye);
         text(&json, ctx);
         self.stops.values_mut().for_each(StopOnDrop::disarm);
         let code = match goodbye {

@@ -165,11 +165,6 @@ impl ConversationActor {
                     ctx.cancel_future(model);
                 }
             }
-            Effect::Show(stamp, text) => {
-                if let Some(feed) = &self.feed {
-                    feed.append(stamp.turn, stamp.attempt, &text);
-                }
-            }
             Effect::Seal => {
                 if let Some(feed) = &self.feed {
                     feed.seal();
@@ -440,7 +435,12 @@ impl StreamHandler<FromModel> for ConversationActor {
         let at = Timestamp::now();
         if let Some(machine) = self.machine() {
             match item {
-                Ok(Chunk::Text(text)) => machine.text(stamp, text, at),
+                Ok(Chunk::Text(text)) => {
+                    let shown = machine.text(stamp, text, at);
+                    if let (Some(text), Some(feed)) = (shown, &self.feed) {
+                        feed.append(stamp.turn, stamp.attempt, &text);
+                    }
+                }
                 Ok(Chunk::Done(finished)) => machine.ended(stamp, Ok(finished), at),
                 Err(error) => machine.ended(stamp, Err(error), at),
             }

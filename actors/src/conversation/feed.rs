@@ -5,7 +5,7 @@
 //! while somebody watches or a turn runs, and is found through the directory: watching wakes no actor.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -53,8 +53,9 @@ struct Live {
     notices_made: u64,
     notices: VecDeque<Bytes>,
     closing: Option<Closing>,
-    /// Readers that reached the head and wait.
-    waiting: HashMap<u64, Waker>,
+    /// Readers that reached the head and wait; all are woken at once, and `wakes` counts how often that was.
+    waiting: Vec<(u64, Waker)>,
+    wakes: u64,
     readers_made: u64,
 }
 
@@ -90,8 +91,8 @@ pub(super) enum Next {
     Notice(Bytes),
     /// Nothing will come.
     Closing(Closing),
-    /// Nothing yet; the waker is kept.
-    Nothing,
+    /// Nothing yet; the waker is kept until the feed has woken its readers more often than this.
+    Nothing(u64),
 }
 
 /// Where a reader stands.
@@ -104,6 +105,8 @@ pub(super) struct Place {
     pub(super) answer: Option<(TurnId, i64, usize)>,
     /// Notices it has taken or missed.
     pub(super) notices: u64,
+    /// Its waker is kept since the feed had woken its readers that often.
+    pub(super) waits: Option<u64>,
 }
 
 /// A panic while the lock is held cannot leave the feed half changed: each change is a push or an assignment.
@@ -113,7 +116,8 @@ fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
 
 impl Live {
     fn wake_all(&mut self) {
-        for (_, waker) in self.waiting.drain() {
+        self.wakes += 1;
+        for (_, waker) in self.waiting.drain(..) {
             waker.wake();
         }
     }
@@ -204,7 +208,7 @@ impl Feed {
 
     /// A reader left.
     pub(super) fn unregister(&self, reader: u64) {
-        lock(&self.live).waiting.remove(&reader);
+        lock(&self.live).waiting.retain(|(waiting, _)| *waiting != reader);
     }
 
     /// The nearest place at or before `offset` in the answer of `(turn, attempt)`, if it is the one being given.
@@ -244,8 +248,10 @@ impl Feed {
         if let Some(closing) = live.closing {
             return Next::Closing(closing);
         }
-        live.waiting.insert(place.reader, waker.clone());
-        Next::Nothing
+        if place.waits != Some(live.wakes) {
+            live.waiting.push((place.reader, waker.clone()));
+        }
+        Next::Nothing(live.wakes)
     }
 
     /// How many notices a reader at `place` has missed for good.

@@ -168,7 +168,12 @@ impl World {
     fn model_says(&mut self, input: Input) -> bool {
         let Some(stamp) = self.model else { return false };
         match input {
-            Input::Text => self.machine.text(stamp, "né ".to_owned(), NOW),
+            Input::Text => {
+                if let Some(text) = self.machine.text(stamp, "né ".to_owned(), NOW) {
+                    assert_ne!(self.sealed, Some(stamp), "no byte is shown after a seal");
+                    self.shown.push_str(&text);
+                }
+            }
             Input::Done => self.machine.ended(stamp, Ok(finished()), NOW),
             _ => {
                 let failed = AnswerError { code: "model_failed", message: "failed" };
@@ -249,10 +254,6 @@ impl World {
                     assert!(!self.committing, "one append in flight at a time");
                     assert!(!op.is_empty());
                     self.committing = true;
-                }
-                Effect::Show(stamp, text) => {
-                    assert_ne!(self.sealed, Some(stamp), "no byte is shown after a seal");
-                    self.shown.push_str(&text);
                 }
                 Effect::Seal => self.sealed = self.asked.last().copied(),
                 Effect::Ask(stamp) => {

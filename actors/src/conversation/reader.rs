@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     str::FromStr,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -140,6 +140,8 @@ pub struct Reader {
     fetch: Option<Fetch>,
     number: u64,
     notices: u64,
+    /// The waker that the feed keeps, and since when.
+    waits: Option<(u64, Waker)>,
     ended: bool,
 }
 
@@ -194,6 +196,7 @@ impl Reader {
             fetch: None,
             number,
             notices,
+            waits: None,
             ended: start.over,
         }
     }
@@ -255,8 +258,15 @@ impl Reader {
             return Poll::Ready(Ok(()));
         }
         let readable = self.answer.filter(|&(turn, ..)| self.shows_text_of(turn));
-        let place =
-            Place { reader: self.number, sequence: self.taken, answer: readable, notices: self.notices };
+        let kept = self.waits.as_ref().filter(|(_, waker)| waker.will_wake(cx.waker()));
+        let waits = kept.map(|&(wakes, _)| wakes);
+        let place = Place {
+            reader: self.number,
+            sequence: self.taken,
+            answer: readable,
+            notices: self.notices,
+            waits,
+        };
         match self.feed.next(place, room, cx.waker()) {
             Next::Event(event) => self.take(event, frames),
             Next::Stored => {
@@ -274,7 +284,13 @@ impl Reader {
                 self.ended = true;
                 frames.push(Frame::Closing(closing));
             }
-            Next::Nothing => return Poll::Pending,
+            Next::Nothing(wakes) => {
+                match &mut self.waits {
+                    Some((since, _)) if waits.is_some() => *since = wakes,
+                    other => *other = Some((wakes, cx.waker().clone())),
+                }
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -333,7 +349,9 @@ impl Reader {
 }
 
 impl Frame {
-    fn size(&self) -> usize {
+    /// About how many bytes it is when it is shown.
+    #[must_use]
+    pub fn size(&self) -> usize {
         match self {
             Self::Event(event, _) => event.json.len(),
             Self::Delta { text, .. } => text.len() + 128,

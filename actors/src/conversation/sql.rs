@@ -184,12 +184,14 @@ pub(super) fn durable(row: &EventRow, message: Option<&Message>) -> Result<Durab
     struct OpenedTurn {
         attempt: i64,
     }
-    let data = match message {
+    let with_message;
+    let data: &RawValue = match message {
         Some(message) => {
             let turn_id = (row.kind == EventKind::MessageReceived).then_some(message.turn_id);
-            serde_json::value::to_raw_value(&WithMessage { message, turn_id })?
+            with_message = serde_json::value::to_raw_value(&WithMessage { message, turn_id })?;
+            &with_message
         }
-        None => RawValue::from_string(row.data.clone())?,
+        None => serde_json::from_str(&row.data)?,
     };
     let attempt = match row.kind.opens_answer() {
         true => serde_json::from_str::<WithTurn>(&row.data)?.turn.attempt,
@@ -203,7 +205,7 @@ pub(super) fn durable(row: &EventRow, message: Option<&Message>) -> Result<Durab
         turn: row.turn,
         attempt,
         reply,
-        json: render(row, &data)?,
+        json: render(row, data)?,
     })
 }
 

@@ -27,8 +27,6 @@ pub(super) struct Claim {
     taken: (Timestamp, Instant),
 }
 
-type ClaimRow = (i64, i64, i64, i64);
-
 impl Claim {
     /// Takes over a row whose lease ended or that bears this node's name, else makes a new one.
     pub(super) async fn take(link: &mut Link, node: &str) -> Result<Self, sqlx::Error> {
@@ -46,7 +44,7 @@ impl Claim {
         // Another node may take the same row, or make the same id, between two statements: then the next round
         // sees what it did.
         loop {
-            if let Some((id, epoch, position, commits)) = link.numbers::<ClaimRow>(FREE, node, now.0).await? {
+            if let Some((id, epoch, position, commits)) = link.numbers(FREE, node, now.0).await? {
                 let take = [Value::from(node), expires.clone(), Value::from(id), Value::from(epoch)];
                 if link.execute(TAKE, &take).await? == 1 {
                     return Ok(Self {
@@ -99,7 +97,7 @@ impl Claim {
         // An update that changes nothing takes the lock on both databases.
         const LOOK: &str = "
             UPDATE writers SET commits = commits WHERE node <> $1 AND id = $2 RETURNING commits, epoch, position, id";
-        let row = link.numbers::<ClaimRow>(LOOK, "", self.id).await?;
+        let row = link.numbers(LOOK, "", self.id).await?;
         Ok(row.is_some_and(|(commits, epoch, ..)| epoch == self.epoch && commits == self.commits + 1))
     }
 

@@ -1,7 +1,6 @@
 //! One group of ops, committed together or, if one is at fault, one by one.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -13,18 +12,16 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Health, Queued, WriteError,
+    batch::Batch,
     claim::{Claim, RENEW_EVERY},
     link::{Link, Refusal, refusal},
     rows::{Op, Statement, Table, Value},
 };
 use crate::{
+    event::EventRow,
     metrics::METRICS,
     store::{Attempting, Store, StoreError},
 };
-
-/// Rows per statement, largest first. sqlx-sqlite looks placeholders up one by one, which a longer statement pays
-/// for more than it saves.
-const CHUNKS: [usize; 4] = [16, 8, 4, 1];
 
 /// How often a writer without a connection tries to get one, while those who wait are refused.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,7 +29,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the outcome of a commit whose connection broke is looked up before the writer gives up on knowing it.
 const LOOK_UPS: u32 = 300;
 
-static EVENTS: Table = Table {
+pub(super) static EVENTS: Table = Table {
     into: "events (stream_id, sequence, writer_id, position, id, org_id, kind, turn_id, data, created_at)",
     columns: 10,
     key: 2,
@@ -256,16 +253,14 @@ impl Session {
         if let Err(error) = self.link.begin().await {
             return Attempt::Refused(refusal(&error), error);
         }
-        let position = match self.write(ops).await {
-            Ok(position) => position,
-            Err(attempt) => {
-                self.link.rollback().await;
-                return attempt;
-            }
-        };
+        let last = self.claim.position + ops.iter().map(|op| op.events.len()).sum::<usize>() as i64;
+        if let Err(attempt) = self.write(ops, last).await {
+            self.link.rollback().await;
+            return attempt;
+        }
         match self.link.commit().await {
             Ok(()) => {
-                self.claim.committed(position);
+                self.claim.committed(last);
                 Attempt::Committed
             }
             Err(error) if refusal(&error) == Refusal::Connection => Attempt::Unknown(error),
@@ -276,36 +271,38 @@ impl Session {
         }
     }
 
-    /// Writes everything but the commit; gives the position of the last event.
-    async fn write(&mut self, ops: &[Op]) -> Result<i64, Attempt> {
-        let mut position = self.claim.position;
-        let events: usize = ops.iter().map(|op| op.events.len()).sum();
-        let last = position + events as i64;
+    /// Writes everything but the commit.
+    async fn write(&mut self, ops: &[Op], last: i64) -> Result<(), Attempt> {
         // First of all: whoever lost the lease must not find its positions taken and blame an op.
         let proof = self.claim.proof(last);
         self.run(&proof).await.map_err(|attempt| match attempt {
             Attempt::Unexpected => Attempt::Fenced,
             other => other,
         })?;
-        let mut merged = Merged::default();
-        for op in ops {
+        let events = self.numbered(ops);
+        let mut batch = Batch::default();
+        for (op, events) in ops.iter().zip(&events) {
             if !op.statements.is_empty() {
                 // Its updates and deletes must see the ops before it, and not those after it.
-                self.flush(&mut merged).await?;
+                self.flush(&mut batch).await?;
                 for statement in &op.statements {
                     self.run(statement).await?;
                 }
             }
-            for row in &op.rows {
-                merged.add(row.table, row.values.clone());
-            }
-            for event in &op.events {
-                position += 1;
-                merged.add_event(event_values(event, self.claim.id, position));
-            }
+            op.rows.iter().for_each(|row| batch.add(row.table, &row.values));
+            events.iter().for_each(|values| batch.add(&EVENTS, values));
         }
-        self.flush(&mut merged).await?;
-        Ok(last)
+        self.flush(&mut batch).await
+    }
+
+    /// The rows of each op's events, in the order of their positions.
+    fn numbered(&self, ops: &[Op]) -> Vec<Vec<[Value; EVENTS.columns]>> {
+        let (writer, mut position) = (self.claim.id, self.claim.position);
+        let mut number = |event| {
+            position += 1;
+            event_values(event, writer, position)
+        };
+        ops.iter().map(|op| op.events.iter().map(&mut number).collect()).collect()
     }
 
     async fn run(&mut self, statement: &Statement) -> Result<(), Attempt> {
@@ -316,65 +313,20 @@ impl Session {
         }
     }
 
-    async fn flush(&mut self, merged: &mut Merged) -> Result<(), Attempt> {
-        for (table, rows) in merged.chunks() {
+    async fn flush(&mut self, batch: &mut Batch<'_>) -> Result<(), Attempt> {
+        for (table, rows) in batch.inserts() {
             let inserted = self.link.insert(table, rows).await;
             inserted.map_err(|error| Attempt::Refused(refusal(&error), error))?;
         }
-        *merged = Merged::default();
+        batch.clear();
         Ok(())
     }
 }
 
-/// The rows of several ops, by table, in the order in which tables were first named.
-#[derive(Default)]
-pub(super) struct Merged {
-    tables: Vec<(&'static Table, Vec<Vec<Value>>)>,
-    /// Where the row of a key stands, for tables whose rows replace one another.
-    places: HashMap<(&'static str, Vec<String>), usize>,
-}
-
-impl Merged {
-    /// What one statement takes each, in order.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (&'static Table, &[Vec<Value>])> {
-        self.tables.iter().flat_map(|(table, rows)| {
-            let mut rest = rows.as_slice();
-            std::iter::from_fn(move || {
-                let chunk = CHUNKS.into_iter().find(|chunk| *chunk <= rest.len())?;
-                let (rows, more) = rest.split_at(chunk);
-                rest = more;
-                Some((*table, rows))
-            })
-        })
-    }
-
-    pub(super) fn add_event(&mut self, values: Vec<Value>) {
-        self.add(&EVENTS, values);
-    }
-
-    pub(super) fn add(&mut self, table: &'static Table, values: Vec<Value>) {
-        let found = self.tables.iter().position(|(known, _)| known.into == table.into);
-        let index = found.unwrap_or_else(|| {
-            self.tables.push((table, Vec::new()));
-            self.tables.len() - 1
-        });
-        let rows = &mut self.tables[index].1;
-        if table.on_conflict.contains("DO UPDATE") {
-            let key = values[..table.key].iter().map(|value| format!("{value:?}")).collect();
-            if let Some(&place) = self.places.get(&(table.into, key)) {
-                rows[place] = values;
-                return;
-            }
-            let key = values[..table.key].iter().map(|value| format!("{value:?}")).collect();
-            self.places.insert((table.into, key), rows.len());
-        }
-        rows.push(values);
-    }
-}
-
-pub(super) fn event_values(event: &crate::event::EventRow, writer_id: i64, position: i64) -> Vec<Value> {
-    vec![
-        Value::from(&*event.stream_id),
+/// The row of an event, once it has its position.
+pub(super) fn event_values(event: &EventRow, writer_id: i64, position: i64) -> [Value; EVENTS.columns] {
+    [
+        Value::from(event.stream_id.clone()),
         Value::from(event.sequence),
         Value::from(writer_id),
         Value::from(position),
@@ -382,7 +334,7 @@ pub(super) fn event_values(event: &crate::event::EventRow, writer_id: i64, posit
         Value::from(event.org),
         Value::from(event.kind.as_str()),
         Value::from(event.turn),
-        Value::from(&*event.data),
+        Value::from(event.data.clone()),
         Value::from(event.at),
     ]
 }

@@ -3,14 +3,17 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqlSafeStr, SqlStr, SqliteConnection,
-    error::ErrorKind,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, SqlSafeStr, SqlStr, error::ErrorKind,
+    postgres::PgArguments, query::Query,
 };
 
-use super::rows::{Table, Value};
+use super::{
+    rows::{Table, Value},
+    sqlite::{self, SqliteLink},
+};
 use crate::{
     clock::Timestamp,
-    store::{Attempting, Store, StoreError},
+    store::{self, Attempting, Store, StoreError},
 };
 
 /// SQLite's extended result codes for an fsync that failed, of the file and of its directory.
@@ -22,30 +25,21 @@ pub(super) struct Link {
     inserts: HashMap<(&'static str, usize), SqlStr>,
 }
 
-enum Connected {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
+/// A row of four numbers.
+pub(super) type Row = (i64, i64, i64, i64);
 
-/// Binds the values in order and runs the statement.
-macro_rules! run {
-    ($connection:expr, $sql:expr, $values:expr) => {{
-        let mut query = sqlx::query($sql);
-        for value in $values {
-            query = match value {
-                Value::Text(text) => query.bind(text.as_deref()),
-                Value::Int(number) => query.bind(*number),
-                Value::Real(number) => query.bind(*number),
-            };
-        }
-        query.execute($connection).await.map(|done| done.rows_affected())
-    }};
+enum Connected {
+    Sqlite(SqliteLink),
+    Postgres(PgConnection),
 }
 
 impl Link {
     pub(super) async fn open(store: &Store) -> Result<Self, StoreError> {
         let connection = match store {
-            Store::Sqlite { options, .. } => options.connect().await.map(Connected::Sqlite),
+            Store::Sqlite { options, .. } => {
+                let opened = store::open_sqlite_to_write(options).map_err(sqlite::refused);
+                opened.map(|connection| Connected::Sqlite(SqliteLink::new(connection)))
+            }
             Store::Postgres { options, .. } => options.connect().await.map(Connected::Postgres),
         };
         Ok(Self {
@@ -54,33 +48,25 @@ impl Link {
         })
     }
 
-    pub(super) async fn execute<'v>(
-        &mut self,
-        sql: impl SqlSafeStr,
-        values: impl IntoIterator<Item = &'v Value>,
-    ) -> Result<u64, sqlx::Error> {
-        let sql = sql.into_sql_str();
+    pub(super) async fn execute(&mut self, sql: &'static str, values: &[Value]) -> Result<u64, sqlx::Error> {
         match &mut self.connection {
-            Connected::Sqlite(connection) => run!(connection, sql, values),
-            Connected::Postgres(connection) => run!(connection, sql, values),
+            Connected::Sqlite(link) => link.execute(sql, values.iter()),
+            Connected::Postgres(connection) => {
+                let done = bound(sqlx::query(sql), values.iter()).execute(connection).await?;
+                Ok(done.rows_affected())
+            }
         }
     }
 
-    /// One row of up to four numbers.
-    pub(super) async fn numbers<Numbers>(
+    /// One row of four numbers.
+    pub(super) async fn numbers(
         &mut self,
         sql: &'static str,
         text: &str,
         number: i64,
-    ) -> Result<Option<Numbers>, sqlx::Error>
-    where
-        Numbers: Send
-            + Unpin
-            + for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
-            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
-    {
+    ) -> Result<Option<Row>, sqlx::Error> {
         match &mut self.connection {
-            Connected::Sqlite(link) => sqlx::query_as(sql).bind(text).bind(number).fetch_optional(link).await,
+            Connected::Sqlite(link) => link.numbers(sql, &[text.into(), number.into()]),
             Connected::Postgres(link) => {
                 sqlx::query_as(sql).bind(text).bind(number).fetch_optional(link).await
             }
@@ -93,27 +79,35 @@ impl Link {
             Connected::Sqlite(_) => "BEGIN IMMEDIATE",
             Connected::Postgres(_) => "BEGIN",
         };
-        self.execute(begin, []).await.map(drop)
+        self.execute(begin, &[]).await.map(drop)
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("COMMIT", []).await.map(drop)
+        self.execute("COMMIT", &[]).await.map(drop)
     }
 
     /// An error here means that the connection is gone, and the transaction with it.
     pub(super) async fn rollback(&mut self) {
-        drop(self.execute("ROLLBACK", []).await);
+        drop(self.execute("ROLLBACK", &[]).await);
     }
 
     pub(super) async fn insert(
         &mut self,
         table: &'static Table,
-        rows: &[Vec<Value>],
+        rows: &[&[Value]],
     ) -> Result<(), sqlx::Error> {
-        let sql =
-            self.inserts.entry((table.into, rows.len())).or_insert_with(|| insert_sql(table, rows.len()));
-        let sql = sql.clone();
-        self.execute(sql, rows.iter().flatten()).await.map(drop)
+        let numbered = matches!(self.connection, Connected::Postgres(_));
+        let sql = self
+            .inserts
+            .entry((table.into, rows.len()))
+            .or_insert_with(|| insert_sql(table, rows.len(), numbered));
+        let values = rows.iter().copied().flatten();
+        match &mut self.connection {
+            Connected::Sqlite(link) => link.execute(sql.as_str(), values).map(drop),
+            Connected::Postgres(link) => {
+                bound(sqlx::query(sql.clone()), values).execute(link).await.map(drop)
+            }
+        }
     }
 
     /// The database's own clock: leases of several nodes are compared by it.
@@ -142,21 +136,32 @@ impl Link {
     pub(super) async fn close(self) {
         // An error while hanging up changes nothing: every answer was given after its commit.
         match self.connection {
-            Connected::Sqlite(connection) => drop(connection.close().await),
+            Connected::Sqlite(link) => link.close(),
             Connected::Postgres(connection) => drop(connection.close().await),
         }
     }
 }
 
-/// `INSERT INTO table (…) VALUES ($1, …), (…) ON CONFLICT …`
-fn insert_sql(table: &Table, rows: usize) -> SqlStr {
+type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+
+/// Binds the values in order.
+fn bound<'q>(query: PgQuery<'q>, values: impl Iterator<Item = &'q Value>) -> PgQuery<'q> {
+    values.fold(query, |query, value| match value {
+        Value::Text(text) => query.bind(text.as_deref()),
+        Value::Int(number) => query.bind(number),
+        Value::Real(number) => query.bind(number),
+    })
+}
+
+/// `INSERT INTO table (…) VALUES ($1, …), (…) ON CONFLICT …`; SQLite need not have its places numbered.
+pub(super) fn insert_sql(table: &Table, rows: usize, numbered: bool) -> SqlStr {
+    let place = |number: usize| if numbered { format!("${number}") } else { "?".to_owned() };
     let tuple = |row: usize| {
-        let places: Vec<_> =
-            (1..=table.columns).map(|column| format!("${}", row * table.columns + column)).collect();
-        format!("({})", places.join(", "))
+        let places: Vec<_> = (1..=table.columns).map(|column| place(row * table.columns + column)).collect();
+        format!("({})", places.join(","))
     };
     let tuples: Vec<_> = (0..rows).map(tuple).collect();
-    let sql = format!("INSERT INTO {} VALUES {} {}", table.into, tuples.join(", "), table.on_conflict);
+    let sql = format!("INSERT INTO {} VALUES {} {}", table.into, tuples.join(","), table.on_conflict);
     // Made of constants alone.
     AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
 }

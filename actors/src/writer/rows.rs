@@ -1,12 +1,17 @@
 //! What an op is made of: rows per table, statements that are not inserts, and events.
 
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
 use crate::event::EventRow;
 
 /// A value of a row. The two kinds that both databases spell the same way, and a number for scores.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Text, or null.
-    Text(Option<String>),
+    /// Text, or null. Shared, because a group that is refused is tried again op by op.
+    Text(Option<Arc<str>>),
     /// A whole number or a time, or null.
     Int(Option<i64>),
     /// A score, or null.
@@ -24,10 +29,11 @@ macro_rules! value_from {
 }
 
 value_from! {
-    String => |value| Self::Text(Some(value));
-    &str => |value| Self::Text(Some(value.to_owned()));
-    Option<String> => |value| Self::Text(value);
-    Option<&str> => |value| Self::Text(value.map(str::to_owned));
+    String => |value| Self::Text(Some(value.into()));
+    Arc<str> => |value| Self::Text(Some(value));
+    &str => |value| Self::Text(Some(value.into()));
+    Option<String> => |value| Self::Text(value.map(Arc::from));
+    Option<&str> => |value| Self::Text(value.map(Arc::from));
     i64 => |value| Self::Int(Some(value));
     Option<i64> => |value| Self::Int(value);
     Option<f64> => |value| Self::Real(value);
@@ -39,12 +45,12 @@ macro_rules! value_from_ids {
     ($($id:ty),*) => {$(
         impl From<$id> for Value {
             fn from(id: $id) -> Self {
-                Self::Text(Some(id.to_string()))
+                Self::Text(Some(id.to_string().into()))
             }
         }
         impl From<Option<$id>> for Value {
             fn from(id: Option<$id>) -> Self {
-                Self::Text(id.map(|id| id.to_string()))
+                Self::Text(id.map(|id| id.to_string().into()))
             }
         }
     )*};
@@ -59,6 +65,19 @@ value_from_ids!(
     crate::ids::EventId,
     crate::ids::ArticleId
 );
+
+// Of a number that is none: it is no part of any key.
+impl Eq for Value {}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Text(text) => text.hash(state),
+            Self::Int(number) => number.hash(state),
+            Self::Real(number) => number.map(f64::to_bits).hash(state),
+        }
+    }
+}
 
 impl Value {
     fn size(&self) -> usize {

@@ -45,13 +45,13 @@ fn insert(key: &str) -> Op {
 
 fn event(stream: ConversationId, sequence: i64) -> Op {
     let row = EventRow {
-        stream_id: stream.to_string(),
+        stream_id: stream.to_string().into(),
         sequence,
         id: EventId::generate(),
         org: OrgId::generate(),
         kind: EventKind::ConversationUpdated,
         turn: None,
-        data: "{}".to_owned(),
+        data: "{}".into(),
         at: Timestamp(0),
     };
     Op { events: vec![row], ..Op::default() }
@@ -247,9 +247,9 @@ async fn a_duplicate_is_a_rows_fault_and_a_missing_table_is_not() {
     let store = test_store().await;
     let mut link = Link::open(&store).await.expect("a connection");
     const ADD: &str = "INSERT INTO organizations (id, name, settings, created_at) VALUES ('a', '', '', 0)";
-    link.execute(ADD, []).await.expect("stored");
-    let duplicate = link.execute(ADD, []).await.expect_err("refused");
+    link.execute(ADD, &[]).await.expect("stored");
+    let duplicate = link.execute(ADD, &[]).await.expect_err("refused");
     assert_eq!(refusal(&duplicate), Refusal::Row);
-    let missing = link.execute("INSERT INTO nowhere (id) VALUES (1)", []).await.expect_err("refused");
+    let missing = link.execute("INSERT INTO nowhere (id) VALUES (1)", &[]).await.expect_err("refused");
     assert_eq!(refusal(&missing), Refusal::Store);
 }

@@ -231,13 +231,13 @@ impl EventWithMessage {
         let kind = EventKind::parse(&self.kind).ok_or_else(|| corrupt("kind"))?;
         let message = kind.has_message().then(|| self.message()).transpose()?;
         let row = EventRow {
-            stream_id: self.stream_id,
+            stream_id: self.stream_id.into(),
             sequence: self.event_sequence,
             id: self.event_id,
             org: self.org_id,
             kind,
             turn: self.event_turn,
-            data: self.data,
+            data: self.data.into(),
             at: self.event_at,
         };
         durable(&row, message.as_ref()).map_err(|error| sqlx::Error::Decode(error.into()))

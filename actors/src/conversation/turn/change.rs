@@ -283,13 +283,13 @@ impl Change {
         let conversation = &mut self.next.conversation;
         conversation.sequence += 1;
         let row = EventRow {
-            stream_id: conversation.id.to_string(),
+            stream_id: conversation.id.to_string().into(),
             sequence: conversation.sequence,
             id: EventId::generate(),
             org: conversation.org,
             kind,
             turn,
-            data,
+            data: data.into(),
             at: self.at,
         };
         self.events.push((row, message));
