@@ -454,6 +454,7 @@ mod tests {
             ("model.openai.model = ''", "model.openai.model"),
             ("model.openai.api_key = \"a\\nb\"", "model.openai.api_key"),
             ("model.openai.first_token_timeout_ms = 0", "first_token_timeout_ms"),
+            ("model.openai.total_timeout_ms = 3600001", "model.openai.total_timeout_ms"),
             ("model.openai.temperature = 1", "temperature"),
             ("server.admin_token = 'short'", "server.admin_token"),
         ] {

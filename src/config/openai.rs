@@ -14,6 +14,9 @@ use super::{ConfigError, Secret};
 /// Longer names are no model's. They stand on every turn.
 const LONGEST_NAME: usize = 200;
 
+/// An hour: nobody waits that long, and beyond it a number is a slip.
+const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
+
 /// A language model behind an endpoint. Never an organization's: whoever sets it sees every question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +94,17 @@ impl OpenAiModel {
             }
             if name.trim().is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
                 return senseless("model.openai.model", "use 1 to 200 characters without control characters");
+            }
+        }
+        let timeouts = [
+            ("model.openai.connect_timeout_ms", self.connect_timeout_ms),
+            ("model.openai.first_token_timeout_ms", self.first_token_timeout_ms),
+            ("model.openai.between_tokens_timeout_ms", self.between_tokens_timeout_ms),
+            ("model.openai.total_timeout_ms", self.total_timeout_ms),
+        ];
+        for (key, timeout) in timeouts {
+            if timeout.get() > LONGEST_TIMEOUT_MS {
+                return senseless(key, "use at most 3600000, an hour");
             }
         }
         let is_visible =

@@ -274,7 +274,11 @@ fn what_the_upstream_says_of_when_to_come_back_is_heeded() {
     assert_eq!(content(&ask(&org, QUESTION)), "Yes.");
     assert!(since.elapsed().as_millis() >= 1000);
     // Longer than customers wait: the next provider answers at once.
-    for when in ["Retry-After: 3600", "Retry-After: Fri, 31 Dec 2999 23:59:59 GMT"] {
+    for when in [
+        "Retry-After: 3600",
+        "Retry-After: 18446744073709551615",
+        "Retry-After: Fri, 31 Dec 2999 23:59:59 GMT",
+    ] {
         upstream.now(answers("503 Service Unavailable", &[when], ""));
         let before = upstream.times();
         assert_eq!(ask(&org, QUESTION)["turn"]["model"], "builtin", "{when}");

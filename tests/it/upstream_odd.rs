@@ -95,12 +95,16 @@ fn odd_streams_are_read_as_they_were_meant() {
 }
 
 #[test]
-fn what_is_not_utf8_is_shown_as_such() {
+fn what_is_no_text_is_shown_as_such() {
     let torn = |byte: u8| if byte == b'*' { 0xFF } else { byte };
     let bytes: Vec<u8> = delta("Zo*!").into_bytes().into_iter().map(torn).collect();
     let upstream = Upstream::that(streams(&[bytes, DONE.into()]));
     let server = server_with(&upstream, "openai", &[]);
-    assert_eq!(content(&ask(&server.organization(), QUESTION)), "Zo\u{FFFD}!");
+    let org = server.organization();
+    assert_eq!(content(&ask(&org, QUESTION)), "Zo\u{FFFD}!");
+    // A letter that PostgreSQL cannot store.
+    upstream.now(says(&["Zo\0!"]));
+    assert_eq!(content(&ask(&org, QUESTION)), "Zo\u{FFFD}!");
 }
 
 /// Asks, insists on how the turn failed, and lets the breaker forget it.

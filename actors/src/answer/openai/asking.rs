@@ -111,7 +111,8 @@ impl Asking {
                 Err(failure) => failure,
             };
             let wait = retry::wait(tries, retry::draw(), failure.retry_after);
-            if !failure.kind.passes() || tries == retry::TRIES || Instant::now() + wait >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !failure.kind.passes() || tries == retry::TRIES || wait >= left {
                 report(permit, &self.model, &self.question, failure, tries);
                 return Err(failure);
             }

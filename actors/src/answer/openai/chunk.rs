@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::failure::Kind;
 use crate::answer::Usage;
 
+/// A thousand times what the largest models take.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
 /// How the model ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
@@ -56,17 +59,17 @@ pub(super) fn completion(json: &[u8]) -> Result<Piece, Kind> {
 /// A string, or the text parts of a list.
 fn text(content: &Value) -> String {
     match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        // PostgreSQL stores no NUL, and nobody can read one.
+        Value::String(text) => text.replace('\0', "\u{FFFD}"),
+        Value::Array(parts) => parts.iter().map(|part| text(&part["text"])).collect(),
         _ => String::new(),
     }
 }
 
+/// Counts that no model has are no counts.
 fn usage(usage: &Value) -> Option<Usage> {
-    Some(Usage {
-        prompt_tokens: usage.get("prompt_tokens")?.as_u64()?,
-        completion_tokens: usage.get("completion_tokens")?.as_u64()?,
-    })
+    let count = |name: &str| usage.get(name)?.as_u64().filter(|count| *count <= MOST_TOKENS);
+    Some(Usage { prompt_tokens: count("prompt_tokens")?, completion_tokens: count("completion_tokens")? })
 }
 
 /// An error inside a 200: by its number, else by its name.
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!(said(r#"{"choices":[{"delta":{"role":"assistant","content":"Hi"}}]}"#).text, "Hi");
         assert_eq!(said(r#"{"choices":[{"delta":{"content":[{"type":"text","text":"Hi"}]}}]}"#).text, "Hi");
         assert_eq!(said(r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}"#).text, "Hi");
+        assert_eq!(said(r#"{"choices":[{"delta":{"content":"a\u0000b"}}]}"#).text, "a\u{FFFD}b");
         for nothing in [
             r#"{}"#,
             r#"[]"#,
@@ -108,6 +112,8 @@ mod tests {
             r#"{"choices":[{"delta":{"content":null},"finish_reason":null}]}"#,
             r#"{"choices":[{"delta":{"content":7,"tool_calls":[{}]}}],"error":null}"#,
             r#"{"choices":[{"delta":null}],"usage":{"prompt_tokens":"many"}}"#,
+            r#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}"#,
+            r#"{"usage":{"prompt_tokens":-1,"completion_tokens":1}}"#,
         ] {
             assert_eq!(said(nothing), Piece::default(), "{nothing}");
         }

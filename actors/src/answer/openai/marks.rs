@@ -14,6 +14,9 @@ const HELD_LONGEST: usize = 64;
 /// A mark with everything in it that a person would still call one: `[1, 2, 3, 4, 5, 6]`.
 const MARK_LONGEST: usize = 24;
 
+/// What is looked at to tell a sentence from the number of a list, in characters.
+const NUMBER_LONGEST: usize = 32;
+
 /// Citations of one answer. Each carries its passage, and a model that marks every word must not fill the memory.
 const MOST_CITATIONS: usize = 50;
 
@@ -302,7 +305,7 @@ fn sentences(text: &str) -> Vec<Range<usize>> {
 fn ends_sentence(before: &str, after: &str) -> bool {
     let quoted = before.trim_end_matches(['"', '”', '’', '»', ')', '*', '_']);
     quoted.ends_with(['.', '!', '?', '…'])
-        && before.contains(char::is_alphabetic)
+        && before.chars().rev().take(NUMBER_LONGEST).any(char::is_alphabetic)
         && after.trim_start().chars().next().is_some_and(|next| !next.is_lowercase() && next != ',')
 }
 
