@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -314,13 +315,13 @@ fn liar(events: &[(String, String, Value)]) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            answer_one(socket, &answer);
+            answer_one(socket, &answer, wait);
         }
     });
     address
 }
 
-fn answer_one(mut socket: TcpStream, answer: &str) {
+fn answer_one(mut socket: TcpStream, answer: &str, wait: Duration) {
     let (mut request, mut piece) = (Vec::new(), [0; 4096]);
     // The body is JSON, and the last thing in it closes it.
     while !request.ends_with(b"}") {
@@ -329,6 +330,8 @@ fn answer_one(mut socket: TcpStream, answer: &str) {
             _ => return,
         }
     }
+    // Being slow is what it is for.
+    thread::sleep(wait);
     // Whoever asked may have heard enough.
     let _ = socket.write_all(answer.as_bytes());
 }
@@ -353,9 +356,25 @@ const LIES: [Lie; 9] = [
 ];
 
 #[test]
+fn a_queue_at_a_slow_server_shows_in_the_open_loop() {
+    let wait = Duration::from_millis(60);
+    let url = format!("http://{}", server_that_says(&honest(), wait));
+    let there = ["--url", &url, "--key", "x", "--requests", "8", "--json"];
+    let slowest = |pace: [&str; 2]| {
+        let output = bench(&[&there[..], &pace].concat());
+        assert!(output.status.success(), "{output:?}");
+        number(&report(&output)["completion_ms"]["max"])
+    };
+    // Due every 10 ms and answered every 60, the last of eight waits for those before it.
+    assert!(slowest(["--rate", "100"]) >= 400.0);
+    // A client that asks again when it was answered never finds a queue.
+    assert!(slowest(["--concurrency", "1"]) >= 60.0);
+}
+
+#[test]
 fn a_server_that_lies_is_found_out() {
     let measure = |events: &Events| {
-        let url = format!("http://{}", liar(events));
+        let url = format!("http://{}", server_that_says(events, Duration::ZERO));
         bench(&["--url", &url, "--key", "x", "--requests", "2", "--concurrency", "1", "--json"])
     };
     let output = measure(&honest());

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Options {
     #[arg(long, value_name = "URL", requires = "key")]
     pub(super) url: Option<ServerUrl>,
     /// A key to it with conversations:read and conversations:write; best one with --rate-limit unlimited
-    #[arg(long, value_name = "KEY", requires = "url", env = "OPENCLAW_BENCH_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", requires = "url")]
     pub(super) key: Option<String>,
     /// What the clients do
     #[arg(long, value_enum, value_name = "NAME", default_value = "stream")]
