@@ -1,7 +1,7 @@
 //! Group commit: one task, on a thread of its own, and one connection through which every write goes.
 //!
-//! The task takes all that is queued, commits it, answers everyone, and never lingers: while it commits, the next
-//! group gathers by itself. An [`Op`] is rows per table, so a group costs one multi-row statement per table however
+//! The task takes all that is queued, commits it, answers everyone, and does not linger unless everyone in the group can
+//! wait ([`Op::patience`]): while it commits, the next group gathers by itself. An [`Op`] is rows per table, so a group costs one multi-row statement per table however
 //! many ops are in it. Whoever gets `Ok` has its rows on disk.
 //!
 //! Nobody's bad op fails a neighbour: if a group is refused it is rolled back and each op is tried alone. A commit
@@ -17,13 +17,19 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
 };
 
 use actix::Arbiter;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use self::group::Committer;
 pub use self::rows::{Op, Row, Statement, Table, Value};
@@ -159,7 +165,7 @@ async fn run(mut committer: Committer, mut queue: mpsc::Receiver<Command>) {
                 continue;
             }
         };
-        let (group, closing) = gather(first, &mut queue);
+        let (group, closing) = gather(first, &mut queue).await;
         committer.commit(group).await;
         if let Some(closed) = closing {
             committer.close().await;
@@ -170,21 +176,30 @@ async fn run(mut committer: Committer, mut queue: mpsc::Receiver<Command>) {
     }
 }
 
+/// The longest that an op waits for company, whatever it says.
+const MOST_PATIENCE: Duration = Duration::from_millis(5);
+
 /// The rows of one commit, in bytes, beyond which the rest waits for the next: bounds memory and lock time.
 const GROUP_BYTES: usize = 4 << 20;
 
-/// Takes what is queued now, up to one group. A channel that closed is a close without anyone waiting.
-fn gather(
+/// Takes what is queued now, up to one group; and what comes while everyone in it can wait. A channel that closed is a
+/// close without anyone waiting.
+async fn gather(
     first: Option<Command>,
     queue: &mut mpsc::Receiver<Command>,
 ) -> (Vec<Queued>, Option<oneshot::Sender<()>>) {
     let mut group = Vec::new();
     let mut bytes = 0;
+    // Until when everyone can wait; `None`: somebody cannot.
+    let mut patient_until = Some(Instant::now() + MOST_PATIENCE);
     let mut next = first;
     loop {
         match next {
             Some(Command::Commit(queued)) => {
                 bytes += queued.op.size();
+                patient_until = patient_until
+                    .filter(|_| !queued.op.patience.is_zero())
+                    .map(|until| until.min(Instant::now() + queued.op.patience));
                 group.push(queued);
             }
             Some(Command::Close(closed)) => return (group, Some(closed)),
@@ -193,9 +208,13 @@ fn gather(
         if group.len() >= QUEUE_CAPACITY || bytes >= GROUP_BYTES {
             return (group, None);
         }
-        match queue.try_recv() {
-            Ok(command) => next = Some(command),
-            Err(_) => return (group, None),
-        }
+        next = match (queue.try_recv(), patient_until) {
+            (Ok(command), _) => Some(command),
+            (Err(_), None) => return (group, None),
+            (Err(_), Some(until)) => match timeout_at(until, queue.recv()).await {
+                Ok(command) => command,
+                Err(_) => return (group, None),
+            },
+        };
     }
 }

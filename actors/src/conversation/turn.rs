@@ -5,7 +5,7 @@
 
 mod change;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -29,6 +29,10 @@ pub(super) const WAITING_TURNS: usize = 8;
 
 /// How often a turn is asked before a restart becomes a failure: a poisonous message must not restart for ever.
 pub(super) const ATTEMPTS: i64 = 3;
+
+/// What share of its answer's time the end of a turn waits for other commits to join: one in a hundred, which nobody
+/// who has read the answer notices.
+const ENDING_WAITS: u32 = 100;
 
 /// Pairs a conversation's metadata may have.
 pub(super) const METADATA_PAIRS: usize = 16;
@@ -69,7 +73,15 @@ impl State {
     }
 
     fn change(&self, at: Timestamp, idempotency: Option<Row>) -> Change {
-        Change { next: self.clone(), events: Vec::new(), turns: Vec::new(), idempotency, erases: false, at }
+        Change {
+            next: self.clone(),
+            events: Vec::new(),
+            turns: Vec::new(),
+            idempotency,
+            erases: false,
+            at,
+            patience: Duration::ZERO,
+        }
     }
 
     /// A conversation begins, perhaps with a message.
@@ -120,6 +132,10 @@ impl State {
     /// The running turn ends by itself, by a stop or by a failure; the next begins.
     pub(super) fn end(&self, ending: Ending, shown: Shown<'_>, at: Timestamp) -> Change {
         let mut change = self.change(at, None);
+        // Its text is read already, unless another turn waits for its end.
+        let ended = self.running().filter(|_| matches!(ending, Ending::Completed(_)) && self.open.len() == 1);
+        let took = ended.and_then(|turn| turn.started_at).map_or(0, |since| at.0 - since.0);
+        change.patience = Duration::from_millis(u64::try_from(took).unwrap_or(0)) / ENDING_WAITS;
         change.end_running(ending, shown);
         change.start_next();
         change

@@ -3,6 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::event::EventRow;
@@ -135,6 +136,9 @@ pub struct Op {
     pub rows: Vec<Row>,
     /// What happened, numbered by the stream's owner; the writer adds its position.
     pub events: Vec<EventRow>,
+    /// How long it can wait for other ops to share its commit: a commit costs as much as several ops. Zero where
+    /// somebody waits for it.
+    pub patience: Duration,
 }
 
 impl Op {

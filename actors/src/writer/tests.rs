@@ -1,12 +1,21 @@
 //! Promises of the writer, on a real store.
 
-use std::sync::{Arc, atomic::AtomicU8};
+use std::{
+    sync::{Arc, atomic::AtomicU8},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
 use super::{
-    Op, QUEUE_CAPACITY, Table, WriteError, Writer,
+    Command, MOST_PATIENCE, Op, QUEUE_CAPACITY, Queued, Table, WriteError, Writer,
     claim::Claim,
+    gather,
     group::Committer,
     link::{Link, Refusal, refusal},
 };
@@ -252,4 +261,47 @@ async fn a_duplicate_is_a_rows_fault_and_a_missing_table_is_not() {
     assert_eq!(refusal(&duplicate), Refusal::Row);
     let missing = link.execute("INSERT INTO nowhere (id) VALUES (1)", &[]).await.expect_err("refused");
     assert_eq!(refusal(&missing), Refusal::Store);
+}
+
+fn waits(patience: Duration) -> Command {
+    Command::Commit(Queued { op: Op { patience, ..insert("a") }, outcome: oneshot::channel().0 })
+}
+
+#[actix::test]
+async fn an_op_that_can_wait_shares_the_next_commit_and_waits_no_longer_than_it_said() {
+    tokio::time::pause();
+    let (commands, mut queue) = mpsc::channel(QUEUE_CAPACITY);
+    let ms = Duration::from_millis;
+    for (queued, later, together, after) in [
+        (vec![ms(3)], None, 1, ms(3)),
+        (vec![ms(3), ms(2)], None, 2, ms(2)),
+        (vec![ms(3), ms(0)], None, 2, ms(0)),
+        (vec![Duration::from_secs(60)], None, 1, MOST_PATIENCE),
+        (vec![ms(4)], Some(ms(0)), 2, ms(1)),
+        (vec![ms(0)], Some(ms(0)), 1, ms(0)),
+    ] {
+        let began = Instant::now();
+        for patience in &queued {
+            commands.try_send(waits(*patience)).expect("room");
+        }
+        let first = queue.recv().await;
+        let arrives = later.map(|patience| {
+            let commands = commands.clone();
+            actix::spawn(async move {
+                tokio::time::sleep(ms(1)).await;
+                commands.try_send(waits(patience)).expect("room");
+            })
+        });
+        let (group, closing) = gather(first, &mut queue).await;
+        // Timers fire at the next whole millisecond.
+        let rounding = if after.is_zero() { after } else { ms(1) };
+        let waited = began.elapsed();
+        assert_eq!(group.len(), together, "{queued:?}, then {later:?}");
+        assert!((after..=after + rounding).contains(&waited), "{waited:?} for {queued:?}, then {later:?}");
+        assert!(closing.is_none());
+        if let Some(arrives) = arrives {
+            arrives.await.expect("sent");
+            drop(queue.try_recv());
+        }
+    }
 }

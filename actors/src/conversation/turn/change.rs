@@ -1,6 +1,6 @@
 //! A change being put together: the events of one transaction, in order, and the rows that go with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ pub(in crate::conversation) struct Change {
     /// Everything goes but the event that says so.
     pub(in crate::conversation) erases: bool,
     pub(super) at: Timestamp,
+    /// How long it can wait for others to be stored with it.
+    pub(super) patience: Duration,
 }
 
 impl Change {
@@ -43,7 +45,7 @@ impl Change {
     pub(in crate::conversation) fn to_op(&self) -> Op {
         let conversation = &self.next.conversation;
         let key = (conversation.org, conversation.id);
-        let mut op = Op::default();
+        let mut op = Op { patience: self.patience, ..Op::default() };
         if self.erases {
             sql::erase(&mut op, key);
         } else {
