@@ -181,7 +181,8 @@ impl Socket {
 
     fn command(&mut self, words: &[u8], ctx: &mut WebsocketContext<Self>) {
         if self.under_way >= MOST_UNDER_WAY {
-            return text(&command::refusal(None, &ApiError::overloaded()), ctx);
+            let name = command::name_of(words);
+            return text(&command::refusal(name.as_deref(), &ApiError::overloaded()), ctx);
         }
         self.under_way += 1;
         let opener = self.caller.principal.clone();
@@ -244,6 +245,8 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
                 ctx.stop();
             }
             Err(ProtocolError::Overflow) => close(CloseCode::Size, ctx),
+            // Text that is not UTF-8 comes as such.
+            Err(ProtocolError::Io(_)) => close(CloseCode::Invalid, ctx),
             Err(_) => close(CloseCode::Protocol, ctx),
         }
     }

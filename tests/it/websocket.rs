@@ -133,6 +133,10 @@ fn commands_are_acknowledged_by_their_ref() {
     assert_eq!(talk.messages().len(), 2);
 }
 
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
 #[test]
 fn what_cannot_be_done_is_an_error_with_its_ref() {
     let server = Server::start();
@@ -154,12 +158,21 @@ fn what_cannot_be_done_is_an_error_with_its_ref() {
         (json!({"type": "turn.stop", "ref": "r", "turn": 1}), "unknown_field", json!("turn")),
         (json!({"type": "dance"}), "invalid_field", json!("type")),
         (json!({"ref": "r"}), "invalid_field", json!("type")),
-        (json!({"type": "typing", "ref": "é".repeat(129)}), "invalid_field", json!("ref")),
+        (json!({"type": "message.send", "ref": "r", "content": "\0"}), "invalid_field", json!("content")),
+        (
+            json!({"type": "message.send", "ref": "r", "content": "a", "metadata": nested(33)}),
+            "too_deep",
+            Value::Null,
+        ),
     ] {
         socket.say(&frame);
         let error = socket.until("error");
         assert_eq!((&error["error"]["code"], &error["error"]["param"]), (&json!(code), &param), "{frame}");
+        assert_eq!(error["ref"], frame["ref"], "{frame}");
     }
+    socket.say(&json!({"type": "typing", "ref": "é".repeat(129)}));
+    let error = socket.until("error");
+    assert_eq!((&error["ref"], &error["error"]["param"]), (&Value::Null, &json!("ref")));
     socket.frame(0x80 | TEXT, b"{");
     assert_eq!(socket.until("error")["error"]["code"], "malformed_json");
     assert_eq!(talk.messages(), Vec::<Value>::new());
@@ -197,6 +210,10 @@ fn a_message_in_parts_is_one_and_too_large_a_frame_closes() {
 
     socket.frame(0x80 | TEXT, &vec![b' '; (1 << 20) + 1]);
     assert_eq!(socket.close_code(), 1009);
+
+    let mut garbled = Socket::open(&server, &talk, "");
+    garbled.frame(0x80 | TEXT, b"\xff");
+    assert_eq!(garbled.close_code(), 1007);
 
     let mut promising = Socket::open(&server, &talk, "");
     // Only the head of a frame of a gigabyte: nobody waits for the rest.

@@ -82,7 +82,8 @@ pub(super) fn carry_out(
     in_order: Rc<Mutex<()>>,
     words: &[u8],
 ) -> impl Future<Output = Done> + use<> {
-    let read = read(words);
+    // What is refused before it is understood is named too, if it has a name.
+    let read = read(words).map_err(|refusal| (name_of(words), refusal));
     async move {
         let (name, outcome) = match read {
             Ok((name, kind, body)) => {
@@ -92,7 +93,7 @@ pub(super) fn carry_out(
                 };
                 (name, outcome)
             }
-            Err(refusal) => (None, Err(refusal)),
+            Err((name, refusal)) => (name, Err(refusal)),
         };
         match outcome {
             Ok((message, turn, stops)) => {
@@ -115,6 +116,16 @@ pub(super) fn refusal(name: Option<&str>, error: &ApiError) -> Vec<u8> {
     let body = error.body(None);
     let error = serde_json::from_slice(&body).ok().map(|Body { error }| error);
     serde_json::to_vec(&Refused { r#type: "error", r#ref: name, error }).unwrap_or_default()
+}
+
+/// What the client calls its command, if that much can be read of it.
+pub(super) fn name_of(words: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        r#ref: Option<String>,
+    }
+    let named: Named = serde_json::from_slice(words).ok()?;
+    named.r#ref.filter(|name| name.chars().count() <= REF_LONGEST)
 }
 
 /// `ref`, `type`, and the rest as a body of its own, so that it is checked like one.
