@@ -1,6 +1,8 @@
 //! `ETag`, `If-Match` and `If-None-Match` of an article: its version.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use std::borrow::Cow;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use openclaw_actors::knowledge::messages::Precondition;
 
 use super::ApiError;
@@ -33,9 +35,15 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
-    let unreadable = |_| ApiError::invalid_header(name, "it is not text");
-    headers.get(name).map(|value| value.to_str().map_err(unreadable)).transpose()
+/// A list that stands on several lines is the one list of all of them.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, str>>, ApiError> {
+    let lines: Result<Vec<&str>, _> = headers.get_all(name).map(HeaderValue::to_str).collect();
+    let lines = lines.map_err(|_| ApiError::invalid_header(name, "it is not text"))?;
+    Ok(match lines.as_slice() {
+        [] => None,
+        [line] => Some(Cow::Borrowed(line)),
+        lines => Some(Cow::Owned(lines.join(","))),
+    })
 }
 
 /// The version that a tag names. One that we never gave names none, and so matches nothing.
@@ -47,8 +55,6 @@ fn version(tag: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
 
     fn read(name: HeaderName, value: &str) -> Result<Precondition, &'static str> {
@@ -67,5 +73,9 @@ mod tests {
         assert_eq!(read(header::IF_MATCH, "3"), Err("invalid_header"));
         assert_eq!(read(header::IF_NONE_MATCH, "*"), Ok(Precondition::Absent));
         assert_eq!(read(header::IF_NONE_MATCH, "\"3\""), Err("invalid_header"));
+        let mut lines = HeaderMap::new();
+        lines.append(header::IF_MATCH, HeaderValue::from_static("\"3\""));
+        lines.append(header::IF_MATCH, HeaderValue::from_static("\"4\", \"5\""));
+        assert_eq!(of(&lines).ok(), Some(Precondition::Version(vec![3, 4, 5])));
     }
 }
