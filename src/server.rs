@@ -22,7 +22,7 @@ use openclaw_actors::{
     conversation::directory::{ConversationOptions, Directory, REST_AFTER},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
-    knowledge::Knowledge,
+    knowledge::{Knowledge, messages::KnowledgeError},
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
     store::{Store, StoreError},
@@ -79,6 +79,9 @@ pub enum StartError {
     /// The model's endpoint cannot be used from here.
     #[error("model.openai cannot be used: {0}")]
     Model(#[source] io::Error),
+    /// What an earlier process left undone could not be noted.
+    #[error(transparent)]
+    Knowledge(#[from] KnowledgeError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -154,6 +157,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
     let knowledge = Knowledge::start(store.clone(), writer.clone());
+    knowledge.look_after().await?;
     let organizations = Organizations::new(&store, &writer);
     let answerers = answerers(&config, &knowledge, &organizations)?;
     let directory = directory(&config, &store, &writer, answerers);

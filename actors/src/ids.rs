@@ -167,6 +167,11 @@ id!(
     "art_"
 );
 id!(
+    /// An import of articles.
+    ImportId,
+    "imp_"
+);
+id!(
     /// A request, as it stands in `X-Request-Id` and in logs.
     RequestId,
     "req_"

@@ -87,6 +87,7 @@ enum Command {
 pub struct Writer {
     commands: mpsc::Sender<Command>,
     health: Arc<AtomicU8>,
+    node: Arc<str>,
 }
 
 impl Writer {
@@ -105,7 +106,13 @@ impl Writer {
             threads::name(threads::WRITER);
             run(committer, queue).await;
         });
-        Ok(Self { commands, health })
+        Ok(Self { commands, health, node: node.into() })
+    }
+
+    /// The name that its lease bears.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// Queues the op and waits until it is on disk.

@@ -1,14 +1,17 @@
 //! `openclaw-server knowledge`: articles, straight in the store or through a server.
 
+mod export;
+mod files;
 mod import;
 mod place;
 mod search;
+mod server;
 
 use clap::{Args, Subcommand};
 
 use super::Outcome;
 
-/// Import and search articles
+/// Import, export and search articles
 #[derive(Debug, Args)]
 pub(super) struct Knowledge {
     #[command(subcommand)]
@@ -19,6 +22,8 @@ pub(super) struct Knowledge {
 enum KnowledgeCommand {
     /// Write the articles of a folder, or of a file with one JSON object per line
     Import(import::Import),
+    /// Write all articles as lines that an import takes
+    Export(export::Export),
     /// Show which passages answer a question
     Search(search::Search),
 }
@@ -28,6 +33,7 @@ impl Knowledge {
         actix::System::new().block_on(async {
             match self.command {
                 KnowledgeCommand::Import(import) => import.run().await,
+                KnowledgeCommand::Export(export) => export.run().await,
                 KnowledgeCommand::Search(search) => search.run().await,
             }
         })

@@ -7,6 +7,8 @@ use awc::{
     Client, ClientRequest, ClientResponse, Connector,
     error::{ConnectError, SendRequestError},
 };
+use bytes::Bytes;
+use futures_util::Stream;
 use openclaw_actors::tls::trusting_the_machine;
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -140,10 +142,35 @@ impl Remote {
         request: ClientRequest,
         body: String,
     ) -> Result<(StatusCode, T), CallError> {
-        let mut response = self.send(request, body).await?;
+        let response = self.send(request, body).await?;
+        let status = response.status();
+        Ok((status, self.read(response).await?))
+    }
+
+    /// Sends a body that is made as it is sent, of that kind, and waits for the answer as long as that.
+    pub(super) async fn send_stream<S>(
+        &self,
+        request: ClientRequest,
+        kind: &'static str,
+        body: S,
+        answered_within: Duration,
+    ) -> Result<ClientResponse, CallError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + 'static,
+    {
+        let request = request.insert_header((header::CONTENT_TYPE, kind)).timeout(answered_within);
+        let sent = request.send_stream(Box::pin(body)).await;
+        let response = sent.map_err(|error| self.failed(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    /// Reads the body of an answer.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        mut response: ClientResponse,
+    ) -> Result<T, CallError> {
         let body = response.body().limit(LONGEST_BODY).await.map_err(|error| self.broken(&error))?;
-        let answer = serde_json::from_slice(&body).map_err(|error| self.foreign(&error))?;
-        Ok((response.status(), answer))
+        serde_json::from_slice(&body).map_err(|error| self.foreign(&error))
     }
 
     pub(super) fn foreign(&self, cause: &dyn fmt::Display) -> CallError {

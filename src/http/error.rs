@@ -302,6 +302,12 @@ impl ApiError {
         self
     }
 
+    /// The field at fault, if one is.
+    #[must_use]
+    pub(super) fn param_name(&self) -> Option<&str> {
+        self.0.param.as_deref()
+    }
+
     /// The code, for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -93,11 +93,20 @@ fn limit(request: &HttpRequest) -> BodyLimit {
     request.app_data::<BodyLimit>().copied().unwrap_or_default()
 }
 
-fn check_kind(request: &HttpRequest) -> Result<(), ApiError> {
+/// Refuses a body that is not as it was written.
+///
+/// # Errors
+/// 415 if it is compressed.
+pub(super) fn check_uncompressed(request: &HttpRequest) -> Result<(), ApiError> {
     let encoding = request.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::unsupported_media_type("send the body uncompressed"));
     }
+    Ok(())
+}
+
+fn check_kind(request: &HttpRequest) -> Result<(), ApiError> {
+    check_uncompressed(request)?;
     let kind = request.content_type().trim();
     let is_json = kind.eq_ignore_ascii_case("application/json")
         || kind.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("application/"))

@@ -2,6 +2,9 @@
 
 mod body;
 mod condition;
+mod export;
+mod import;
+mod lines;
 mod parameters;
 mod view;
 
@@ -27,9 +30,11 @@ use openclaw_actors::{
     writer::Row,
 };
 
-use self::parameters::IndexState;
+use self::view::UnansweredView;
 pub use self::{
     body::{ArticleBody, ArticlePatch},
+    export::{export, exported},
+    import::{import, import_errors, import_status, imports},
     parameters::{ArticleFilters, SearchParameters, Wait},
     view::{ArticleView, SearchView, StatusView},
 };
@@ -39,7 +44,7 @@ use super::{
     error::ApiError,
     idempotency::{Once, Repeatable, of_another_kind, replayed},
     json::Json,
-    page::{List, Page},
+    page::{List, NoFilters, Order, Page},
     query::{PathId, Query},
 };
 use crate::server::Parts;
@@ -96,14 +101,8 @@ pub async fn list(
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let with_content = list.filters.include.is_some();
-    let articles = match list.filters.index_state {
-        None | Some(IndexState::Indexed) => {
-            let wanted = list.filters.read(list.page.after()?, list.page.order, list.page.rows());
-            parts.knowledge.list(caller.org, &wanted).await?
-        }
-        // A write is answered once it is indexed, so there are none.
-        Some(IndexState::Pending | IndexState::Failed) => Vec::new(),
-    };
+    let wanted = list.filters.read(list.page.after()?, list.page.order, list.page.rows());
+    let articles = parts.knowledge.list(caller.org, &wanted).await?;
     let page = Page::new(articles, &list.page, |stored| stored.article.id);
     let ids = page.data.iter().map(|stored| stored.article.id);
     let mut indexed = parts.knowledge.indexed(caller.org, ids).await?.into_iter();
@@ -162,8 +161,15 @@ pub async fn change(
         asked.check(Some(stored.article.version))?;
         // What the patch does not name is what was read just now, so it must still be so when written.
         let unchanged = Precondition::Version(vec![stored.article.version]);
+        let keeps_text = patch.keeps_text();
         let (fields, content) = patch.clone().apply(stored)?;
-        match put(&parts, caller.org, PutTarget::Stored(*id), fields, content, unchanged, None).await {
+        let shown = content.clone();
+        let draft = match keeps_text {
+            true => Draft::of_stored(fields, content),
+            false => read(fields, content).await?,
+        };
+        let target = PutTarget::Stored(*id);
+        match put_draft(&parts, caller.org, target, (draft, shown), unchanged, None).await {
             Err(error) if error.code() == "version_conflict" => {}
             answered => return answered,
         }
@@ -259,6 +265,22 @@ pub async fn status(caller: Caller<ReadKnowledge>, parts: Data<Parts>) -> Result
     Ok(HttpResponse::Ok().json(StatusView::of(status)))
 }
 
+/// `GET /v1/knowledge/unanswered`
+///
+/// # Errors
+/// The cursor is of no use, or the store is away.
+pub async fn unanswered(
+    caller: Caller<ReadKnowledge>,
+    list: List<NoFilters>,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    let page = &list.page;
+    let ascending = page.order == Order::Asc;
+    let found = parts.knowledge.unanswered(caller.org, page.after()?, ascending, page.rows()).await?;
+    let page = Page::new(found, page, |row| (row.count, row.likeness.clone()));
+    Ok(HttpResponse::Ok().json(page.map(UnansweredView::from)))
+}
+
 async fn show(parts: &Parts, org: OrgId, name: &ArticleName) -> Result<HttpResponse, ApiError> {
     let StoredArticle { article, content } = parts.knowledge.find(org, name).await?;
     let indexed = parts.knowledge.indexed(org, [article.id]).await?.pop().flatten();
@@ -276,11 +298,28 @@ async fn put(
     idempotency: Option<Row>,
 ) -> Result<HttpResponse, ApiError> {
     let shown = content.clone();
-    // Reading four megabytes of markup takes its time, which is not the other requests'.
-    let draft = web::block(move || Draft::read(fields, content)).await.map_err(ApiError::internal)??;
+    let draft = read(fields, content).await?;
+    put_draft(parts, org, target, (draft, shown), only_if, idempotency).await
+}
+
+/// Reading four megabytes of markup takes its time, which is not the other requests'.
+async fn read(fields: Fields, content: String) -> Result<Draft, ApiError> {
+    Ok(web::block(move || Draft::read(fields, content)).await.map_err(ApiError::internal)??)
+}
+
+async fn put_draft(
+    parts: &Parts,
+    org: OrgId,
+    target: PutTarget,
+    (draft, content): (Draft, String),
+    only_if: Precondition,
+    idempotency: Option<Row>,
+) -> Result<HttpResponse, ApiError> {
     let message = PutArticle { org, target, draft, only_if, now: Timestamp::now(), idempotency };
     let Put { article, change, indexed } = parts.knowledge.put(message).await?;
     let status = match change {
+        // Stored, and not yet to be found after all the time that a write waits.
+        _ if indexed.is_none() => StatusCode::ACCEPTED,
         Change::Created => StatusCode::CREATED,
         Change::Updated | Change::Unchanged => StatusCode::OK,
     };
@@ -289,7 +328,7 @@ async fn put(
     if change == Change::Created {
         answer.insert_header((header::LOCATION, location(article.id)));
     }
-    Ok(answer.json(ArticleView::of(&article, Some(shown), Some(indexed))))
+    Ok(answer.json(ArticleView::of(&article, Some(content), indexed)))
 }
 
 fn location(article: ArticleId) -> HeaderValue {
@@ -331,6 +370,7 @@ impl From<MarkupError> for ApiError {
         match error {
             MarkupError::Nul => Self::invalid_field("content", "text must not hold the character NUL"),
             MarkupError::TooDeep => Self::too_deep(MAX_DEPTH).param("content"),
+            MarkupError::TooManyAttributes => Self::invalid_field("content", error.to_string()),
             MarkupError::TooSlow => Self::invalid_field("content", "its markup takes too long to read"),
         }
     }

@@ -77,6 +77,12 @@ fn knowledge_routes(app: &mut web::ServiceConfig) {
     app.service(sized(on("/v1/knowledge", [get(k::list), post(k::create)])))
         .service(on("/v1/knowledge/search", [get(k::search)]))
         .service(on("/v1/knowledge/status", [get(k::status)]))
+        .service(on("/v1/knowledge/unanswered", [get(k::unanswered)]))
+        .service(on("/v1/knowledge/export", [get(k::export)]))
+        .service(on("/v1/knowledge/import", [post(k::import)]))
+        .service(on("/v1/knowledge/imports", [get(k::imports)]))
+        .service(on("/v1/knowledge/imports/{id}", [get(k::import_status)]))
+        .service(on("/v1/knowledge/imports/{id}/errors", [get(k::import_errors)]))
         .service(sized(on(
             "/v1/knowledge/external/{external_id}",
             [get(k::get_external), put(k::put_external), delete(k::delete_external)],

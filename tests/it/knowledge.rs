@@ -301,7 +301,7 @@ fn a_folder_is_imported_beside_the_server_and_again_without_a_change() {
         assert!(run.status.success(), "{run:?}");
         serde_json::from_str(&run.out).unwrap()
     };
-    let counts = |created, updated, unchanged| json!({"articles": 3, "created": created, "updated": updated, "unchanged": unchanged, "refused": 0, "errors": []});
+    let counts = |created, updated, unchanged| json!({"articles": 3, "created": created, "updated": updated, "unchanged": unchanged, "deleted": 0, "refused": 0, "errors": []});
     // The server had read its articles before; it notices what another process wrote.
     assert_eq!(found(&org, "parcel"), [Value::Null; 0]);
     assert_eq!(import(), counts(3, 0, 0));
@@ -371,4 +371,32 @@ fn lines_of_json_are_imported_and_a_bad_one_stops_nothing() {
         errors,
         [("line 3", "malformed_json"), ("line 4", "invalid_field"), ("line 5", "unknown_field")]
     );
+}
+
+#[test]
+fn what_is_exported_by_a_command_is_imported_by_another_through_the_server() {
+    let server = Server::start();
+    let (org, other) = (server.organization(), Organization::create(&server, "Other"));
+    let folder = folder(&FILES);
+    let from = folder.path().to_str().unwrap();
+    let url = format!("http://{}", server.address());
+    let run = |arguments: &[&str]| {
+        let run = server.run(arguments);
+        assert!(run.status.success(), "{run:?}");
+        run.out
+    };
+    run(&["knowledge", "import", from, "--org", &org.id]);
+    let offline = run(&["knowledge", "export", "--org", &org.id]);
+    assert_eq!(offline, run(&["knowledge", "export", "--url", &url, "--key", &org.primary_key]));
+    assert_eq!(offline.lines().count(), 3);
+    let file = folder.path().join("all.ndjson");
+    let file = file.to_str().unwrap();
+    run(&["knowledge", "export", "--org", &org.id, "--out", file]);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), offline);
+    let summary = run(&["knowledge", "import", file, "--url", &url, "--key", &other.primary_key, "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&summary).unwrap()["created"], 3);
+    let again = run(&["knowledge", "export", "--url", &url, "--key", &other.primary_key]);
+    assert_eq!(again.lines().count(), 3);
+    let imports = other.get(&format!("{PATH}/imports")).status(200);
+    assert_eq!(imports["data"][0]["counts"]["created"], 3);
 }

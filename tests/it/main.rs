@@ -15,6 +15,8 @@ mod harness;
 mod idempotency;
 mod keys;
 mod knowledge;
+mod knowledge_import;
+mod knowledge_state;
 mod limits;
 mod lists;
 mod ops;

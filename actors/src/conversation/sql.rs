@@ -59,6 +59,13 @@ static TURNS: Table = Table {
                   detail = excluded.detail",
 };
 
+static UNANSWERED: Table = Table {
+    into: "unanswered (conversation_id, turn_id, org_id, message_id, language, likeness, asked_at)",
+    columns: 7,
+    key: 2,
+    on_conflict: "ON CONFLICT DO NOTHING",
+};
+
 /// Our own types always serialize; an empty document would be found by the readers' tests.
 fn document<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -151,9 +158,28 @@ pub(super) fn put_turn(op: &mut Op, (org, conversation): ConversationKey, turn: 
     );
 }
 
+/// Keeps in mind a turn that ended without an answer.
+pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Turn) {
+    let Some(message) = turn.message_ids.last() else { return };
+    op.insert(
+        &UNANSWERED,
+        vec![
+            conversation.id.into(),
+            turn.id.into(),
+            conversation.org.into(),
+            (*message).into(),
+            conversation.details.language.as_deref().into(),
+            // Worked out when somebody looks: the words are not here.
+            "".into(),
+            turn.queued_at.into(),
+        ],
+    );
+}
+
 /// Erases everything of a conversation but the event that says so, which the caller adds.
 pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
-    const BY_CONVERSATION: [&str; 4] = [
+    const BY_CONVERSATION: [&str; 5] = [
+        "DELETE FROM unanswered WHERE conversation_id = $1",
         "DELETE FROM messages WHERE conversation_id = $1",
         "DELETE FROM turns WHERE conversation_id = $1",
         "DELETE FROM events WHERE stream_id = $1",

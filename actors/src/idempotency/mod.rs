@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    ids::{ArticleId, ConversationId, KeyId, MessageId, OrgId, TurnId},
+    ids::{ArticleId, ConversationId, ImportId, KeyId, MessageId, OrgId, TurnId},
     store::{Store, StoreError},
     writer::{Op, Row, WriteError, Writer},
 };
@@ -89,6 +89,11 @@ pub enum Effect {
         /// The article.
         article: ArticleId,
     },
+    /// Articles were imported.
+    Import {
+        /// The import.
+        import: ImportId,
+    },
     /// Something that leaves nothing to refer to.
     Nothing,
 }
@@ -102,7 +107,11 @@ impl Effect {
             | Self::Retry { conversation, .. }
             | Self::Stopped { conversation, .. }
             | Self::Conversation { conversation } => Some(conversation),
-            Self::Key { .. } | Self::Organization { .. } | Self::Article { .. } | Self::Nothing => None,
+            Self::Key { .. }
+            | Self::Organization { .. }
+            | Self::Article { .. }
+            | Self::Import { .. }
+            | Self::Nothing => None,
         }
     }
 }

@@ -5,18 +5,24 @@
 //! the second, the shelf's head is behind the store's, and whoever needs the shelf next has it catch up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::time::timeout;
 use tracing::error;
 
-use super::article::{Article, Draft, Entry, StoredArticle};
+use super::article::{Article, Draft, StoredArticle};
+use super::batch::Batch;
 use super::handle::Shared;
+use super::import::Counts;
+use super::markup::Document;
 use super::messages::{
-    ArticleName, CatchUp, Change, DeleteArticle, KnowledgeError, Put, PutArticle, PutTarget,
+    ArticleName, CatchUp, Change, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, PutTarget,
+    WriteBatch,
 };
-use super::shelf::{Arrival, Shelf};
-use super::sql;
+use super::shelf::{Arrival, Body, Shelf};
+use super::{sql, tell};
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
 use crate::supervision::{End, Lifeline};
@@ -27,6 +33,9 @@ const MAILBOX_CAPACITY: usize = 64;
 
 /// Commands that may be under way. Each holds an article of up to 4 MiB.
 const MOST_AT_ONCE: usize = 64;
+
+/// How long a write waits until it is searchable. It is stored by then, whatever becomes of it.
+const INDEXED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often a write is decided anew because another process wrote in between.
 const DECISIONS: usize = 5;
@@ -88,8 +97,33 @@ impl Handler<PutArticle> for KnowledgeIndexer {
             let turn = Turn::take(shared, message.org).await?;
             for _ in 0..DECISIONS {
                 let decision = turn.decide(&message).await?;
-                if let Some(put) = turn.carry_out(&message, decision).await? {
-                    return Ok(put);
+                if let Some((article, change, arrival)) = turn.store(&message, decision).await? {
+                    let indexed = match arrival {
+                        Some(arrival) => index(turn, arrival).await?,
+                        None => turn.shelf.indexed(article.id),
+                    };
+                    return Ok(Put { article, change, indexed });
+                }
+            }
+            Err(KnowledgeError::Write(WriteError::Conflict))
+        })
+    }
+}
+
+impl Handler<WriteBatch> for KnowledgeIndexer {
+    type Result = ResponseFuture<Result<Counts, KnowledgeError>>;
+
+    fn handle(&mut self, message: WriteBatch, _: &mut Context<Self>) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        self.admit(async move {
+            let turn = Turn::take(shared, message.org).await?;
+            for _ in 0..DECISIONS {
+                let mut batch = Batch::decide(&turn, &message).await?;
+                if turn.commit(|op, org, head| batch.fill(op, org, head, &message)).await? {
+                    let (arrivals, gone) = (std::mem::take(&mut batch.arrivals), batch.gone);
+                    turn.shelf.change(move || arrivals, gone).await?;
+                    turn.end();
+                    return Ok(batch.counts);
                 }
             }
             Err(KnowledgeError::Write(WriteError::Conflict))
@@ -108,7 +142,7 @@ impl Handler<DeleteArticle> for KnowledgeIndexer {
                 let stored = turn.find(&message.name).await?.ok_or(KnowledgeError::NotFound)?;
                 message.only_if.check(Some(stored.article.version))?;
                 let id = stored.article.id;
-                if turn.commit(|op, org| sql::delete(op, org, id)).await? {
+                if turn.commit(|op, org, _| sql::delete(op, org, id)).await? {
                     turn.shelf.change(Vec::new, vec![id]).await?;
                     turn.end();
                     return Ok(());
@@ -124,20 +158,28 @@ impl Handler<CatchUp> for KnowledgeIndexer {
 
     fn handle(&mut self, message: CatchUp, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
-        self.admit(async move { Turn::take(shared, message.org).await.map(drop) })
+        self.admit(async move {
+            let turn = Turn::take(Arc::clone(&shared), message.org).await?;
+            if message.retry {
+                turn.retry().await?;
+            }
+            tell::soon(&shared, &turn.shelf);
+            Ok(())
+        })
     }
 }
 
 /// What a write comes down to.
-enum Decision {
+pub(super) enum Decision {
     Nothing(Article),
-    Write(Article, Change),
+    /// The article as it becomes, and the version before.
+    Write(Article, Change, i64),
 }
 
 /// The right to change an organization's articles, held by one command at a time.
-struct Turn {
-    shared: Arc<Shared>,
-    shelf: Arc<Shelf>,
+pub(super) struct Turn {
+    pub(super) shared: Arc<Shared>,
+    pub(super) shelf: Arc<Shelf>,
     _writing: OwnedMutexGuard<()>,
 }
 
@@ -161,7 +203,7 @@ impl Turn {
         self.shelf.catch_up(&self.shared.store).await
     }
 
-    async fn find(&self, name: &ArticleName) -> Result<Option<StoredArticle>, KnowledgeError> {
+    pub(super) async fn find(&self, name: &ArticleName) -> Result<Option<StoredArticle>, KnowledgeError> {
         Ok(sql::find(&self.shared.store, self.shelf.org, name).await?)
     }
 
@@ -189,41 +231,36 @@ impl Turn {
         Ok(decide(id, draft, stored, *now))
     }
 
-    /// Makes the write, stored first and then searchable; `None` if another process wrote in between.
-    async fn carry_out(
+    /// Stores what was decided, and says what the index has to take in; `None` if another process wrote in between.
+    async fn store(
         &self,
         message: &PutArticle,
         decision: Decision,
-    ) -> Result<Option<Put>, KnowledgeError> {
-        let (article, change) = match decision {
-            Decision::Nothing(article) => (article, Change::Unchanged),
-            Decision::Write(article, change) => {
-                let content = message.draft.content.clone();
-                let stored = StoredArticle { article, content };
-                let fill = |op: &mut Op, org| {
-                    sql::put(op, org, &stored);
-                    op.rows.extend(message.idempotency.clone());
-                };
-                if !self.commit(fill).await? {
-                    return Ok(None);
-                }
-                let (article, document) = (Arc::new(stored.article.clone()), message.draft.document.clone());
-                let arrival = move || vec![Arrival { entry: Entry::of(article, document), lag_known: true }];
-                self.shelf.change(arrival, Vec::new()).await?;
-                self.end();
-                (stored.article, change)
-            }
+    ) -> Result<Option<(Article, Change, Option<Arrival>)>, KnowledgeError> {
+        let (article, change, before) = match decision {
+            Decision::Nothing(article) => return Ok(Some((article, Change::Unchanged, None))),
+            Decision::Write(article, change, before) => (article, change, before),
         };
-        // Only a shelf that was thrown away meanwhile does not know it, and that is an error already.
-        let indexed = self.shelf.indexed(article.id).ok_or(KnowledgeError::Restarting)?;
-        Ok(Some(Put { article, change, indexed }))
+        let content = message.draft.content.clone();
+        let stored = StoredArticle { article, content };
+        let fill = |op: &mut Op, org, head| {
+            sql::put(op, org, &stored);
+            sql::states::pending(op, org, head, &stored.article, "");
+            op.rows.extend(message.idempotency.clone());
+        };
+        if !self.commit(fill).await? {
+            return Ok(None);
+        }
+        let article = stored.article.clone();
+        let arrival = arrival(stored, message.draft.document.clone(), before);
+        Ok(Some((article, change, Some(arrival))))
     }
 
     /// Commits what `fill` adds; false, and the shelf up to date again, if another process wrote in between.
-    async fn commit(&self, fill: impl FnOnce(&mut Op, OrgId)) -> Result<bool, KnowledgeError> {
+    async fn commit(&self, fill: impl FnOnce(&mut Op, OrgId, i64)) -> Result<bool, KnowledgeError> {
         let mut op = Op::default();
         sql::advance(&mut op, self.shelf.org, self.shelf.head());
-        fill(&mut op, self.shelf.org);
+        fill(&mut op, self.shelf.org, self.shelf.head());
         match self.shared.writer.commit(op).await {
             Ok(()) => Ok(true),
             Err(WriteError::Conflict) => {
@@ -234,9 +271,23 @@ impl Turn {
         }
     }
 
+    /// Tries again what could not be indexed and is due, and notes what can be found now.
+    async fn retry(&self) -> Result<(), KnowledgeError> {
+        for id in self.shelf.due() {
+            match self.find(&ArticleName::Id(id)).await? {
+                Some(stored) => {
+                    self.shelf.change(move || vec![Arrival::again(stored)], Vec::new()).await?;
+                }
+                None => self.shelf.change(Vec::new, vec![id]).await?,
+            }
+        }
+        tell::recovered(&self.shared, &self.shelf).await
+    }
+
     /// The shelf has taken in what was committed.
     fn end(&self) {
         self.shelf.advance(self.shelf.head() + 1);
+        tell::soon(&self.shared, &self.shelf);
     }
 }
 
@@ -249,18 +300,44 @@ impl Drop for Turn {
     }
 }
 
-fn decide(id: ArticleId, draft: &Draft, stored: Option<StoredArticle>, now: Timestamp) -> Decision {
+/// Indexes what was stored. It goes on when nobody waits for it any more; `None` then.
+async fn index(turn: Turn, arrival: Arrival) -> Result<Option<Indexed>, KnowledgeError> {
+    let indexing = actix::spawn(async move {
+        let id = arrival.article.id;
+        turn.shelf.change(move || vec![arrival], Vec::new()).await?;
+        turn.end();
+        Ok(turn.shelf.indexed(id))
+    });
+    match timeout(INDEXED_WITHIN, indexing).await {
+        Ok(indexed) => indexed.map_err(|_| KnowledgeError::Restarting)?,
+        Err(_) => Ok(None),
+    }
+}
+
+/// An article that was written just now. `document` is none if its content is that of the version before.
+pub(super) fn arrival(stored: StoredArticle, document: Option<Document>, before: i64) -> Arrival {
+    let StoredArticle { article, content } = stored;
+    let body = document.map_or(Body::AsBefore { version: before, content }, Body::Read);
+    Arrival { article: Arc::new(article), body, lag_known: true }
+}
+
+pub(super) fn decide(
+    id: ArticleId,
+    draft: &Draft,
+    stored: Option<StoredArticle>,
+    now: Timestamp,
+) -> Decision {
     let fields = draft.fields.clone();
     match stored {
         Some(stored) if draft.changes_nothing(&stored) => Decision::Nothing(stored.article),
         Some(StoredArticle { article, .. }) => {
             let version = article.version + 1;
             let article = Article { id, version, fields, created_at: article.created_at, updated_at: now };
-            Decision::Write(article, Change::Updated)
+            Decision::Write(article, Change::Updated, version - 1)
         }
         None => {
             let article = Article { id, version: 1, fields, created_at: now, updated_at: now };
-            Decision::Write(article, Change::Created)
+            Decision::Write(article, Change::Created, 0)
         }
     }
 }

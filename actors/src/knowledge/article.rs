@@ -56,12 +56,13 @@ pub struct StoredArticle {
     pub content: String,
 }
 
-/// What an author sends: read, and so known to be readable.
+/// What an author sends: readable.
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub(super) fields: Fields,
     pub(super) content: String,
-    pub(super) document: Document,
+    /// None where the content is what was stored before, and so was read before.
+    pub(super) document: Option<Document>,
 }
 
 impl Draft {
@@ -75,7 +76,13 @@ impl Draft {
         if fields.language.is_empty() {
             fields.language = Language::of_article(&fields.title, &document.text).code().to_owned();
         }
-        Ok(Self { fields, content, document })
+        Ok(Self { fields, content, document: Some(document) })
+    }
+
+    /// Other fields for a content that is stored already, in a format and a language that are known.
+    #[must_use]
+    pub fn of_stored(fields: Fields, content: String) -> Self {
+        Self { fields, content, document: None }
     }
 
     /// The same draft under an external id.
@@ -83,6 +90,12 @@ impl Draft {
     pub fn with_external_id(mut self, external_id: &str) -> Self {
         self.fields.external_id = Some(external_id.to_owned());
         self
+    }
+
+    /// Under which external id.
+    #[must_use]
+    pub fn external_id(&self) -> Option<&str> {
+        self.fields.external_id.as_deref()
     }
 
     /// Whether it says what is stored already.
@@ -112,6 +125,13 @@ impl Entry {
     pub fn read(article: Arc<Article>, content: &str) -> Result<Self, MarkupError> {
         let document = markup::read(content, article.fields.format)?;
         Ok(Self::of(article, document))
+    }
+
+    /// The same text under other fields.
+    #[must_use]
+    pub fn with_fields_of(&self, article: Arc<Article>) -> Self {
+        let language = Language::parse(&article.fields.language).unwrap_or(Language::DEFAULT);
+        Self { article, language, text: self.text.clone(), passages: self.passages.clone() }
     }
 
     /// An entry for a document that was read already.

@@ -5,13 +5,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::{Addr, Arbiter, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
 use dashmap::DashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::actor::KnowledgeIndexer;
 use super::article::StoredArticle;
+use super::import::{Counts, MOST_IMPORTS};
 use super::index::{Hit, Query};
-use super::messages::{ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle};
+use super::messages::{
+    ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, WriteBatch,
+};
 use super::shelf::Shelf;
 use super::sql::{self, ListArticles};
+use super::tell;
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
 use crate::store::Store;
@@ -28,8 +33,14 @@ pub struct Knowledge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexStatus {
     /// Articles that are as the index knows them.
-    pub indexed: usize,
-    /// When the last of them came in.
+    pub indexed: i64,
+    /// Articles that the index has not taken in yet.
+    pub pending: i64,
+    /// Articles that it could not take in.
+    pub failed: i64,
+    /// How long the oldest of the pending ones has waited.
+    pub oldest_pending_ms: Option<i64>,
+    /// When the last article came in.
     pub last_indexed_at: Option<Timestamp>,
 }
 
@@ -39,8 +50,14 @@ impl Knowledge {
     pub fn start(store: Store, writer: Writer) -> Self {
         let arbiter = Arbiter::new().handle();
         arbiter.spawn_fn(|| threads::name(threads::KNOWLEDGE));
-        let shared =
-            Arc::new(Shared { store, writer, arbiter, shelves: DashMap::new(), indexer: RwLock::new(None) });
+        let shared = Arc::new(Shared {
+            store,
+            writer,
+            arbiter,
+            shelves: DashMap::new(),
+            indexer: RwLock::new(None),
+            imports: Arc::new(Semaphore::new(MOST_IMPORTS)),
+        });
         KnowledgeIndexer::start(&shared);
         Self { shared }
     }
@@ -86,6 +103,9 @@ impl Knowledge {
         org: OrgId,
         wanted: &ListArticles,
     ) -> Result<Vec<StoredArticle>, KnowledgeError> {
+        if !wanted.index_state.is_empty() {
+            self.tell(org).await;
+        }
         Ok(sql::list(&self.shared.store, org, wanted).await?)
     }
 
@@ -105,10 +125,73 @@ impl Knowledge {
     /// How far the index of `org` is.
     ///
     /// # Errors
-    /// It is not in memory, and the store is away.
+    /// The store is away.
     pub async fn status(&self, org: OrgId) -> Result<IndexStatus, KnowledgeError> {
-        let (indexed, last_indexed_at) = self.fresh_shelf(org).await?.summary();
-        Ok(IndexStatus { indexed, last_indexed_at })
+        self.tell(org).await;
+        let counts = sql::states::count(&self.shared.store, org).await?;
+        let of = |state: &str| counts.iter().find(|count| count.state == state);
+        let articles = |state| of(state).map_or(0, |count| count.articles);
+        let waits_since = of("pending").and_then(|count| count.first_written_at);
+        Ok(IndexStatus {
+            indexed: articles("indexed"),
+            pending: articles("pending"),
+            failed: articles("failed"),
+            oldest_pending_ms: waits_since.map(|since| (Timestamp::now().0 - since.0).max(0)),
+            last_indexed_at: of("indexed").and_then(|count| count.last_indexed_at),
+        })
+    }
+
+    /// From now on, what earlier processes left undone is done, and what could not be indexed is tried again.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn look_after(&self) -> Result<(), KnowledgeError> {
+        tell::end_imports_before(&self.shared).await?;
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.arbiter.spawn(tell::look_after(shared));
+        Ok(())
+    }
+
+    /// Stores what has become of the organization's articles, as far as this process knows them.
+    pub(super) async fn tell(&self, org: OrgId) {
+        if let Some(shelf) = self.shared.filled_shelf(org) {
+            tell::now(&self.shared, &shelf).await;
+        }
+    }
+
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    pub(super) fn writer(&self) -> &Writer {
+        &self.shared.writer
+    }
+
+    pub(super) fn arbiter(&self) -> &ArbiterHandle {
+        &self.shared.arbiter
+    }
+
+    /// A place among the imports that run.
+    pub(super) fn import_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.imports).try_acquire_owned().ok()
+    }
+
+    pub(super) async fn write_batch(&self, batch: WriteBatch) -> Result<Counts, KnowledgeError> {
+        self.ask(batch).await?
+    }
+
+    pub(super) async fn catch_up(&self, message: CatchUp) -> Result<(), KnowledgeError> {
+        self.ask(message).await?
+    }
+
+    /// Organizations in memory with articles that are due to be tried again.
+    pub(super) fn with_due(&self) -> Vec<OrgId> {
+        let due = self.shared.shelves.iter().filter(|shelf| !shelf.due().is_empty());
+        due.map(|shelf| shelf.org).collect()
     }
 
     /// Ends the indexer once its mailbox is empty.
@@ -134,7 +217,7 @@ impl Knowledge {
                 Err(_) => return Ok(shelf),
             }
         }
-        self.ask(CatchUp { org }).await??;
+        self.ask(CatchUp { org, retry: false }).await??;
         shared.filled_shelf(org).ok_or(KnowledgeError::Restarting)
     }
 
@@ -166,6 +249,7 @@ pub(super) struct Shared {
     pub(super) arbiter: ArbiterHandle,
     shelves: DashMap<OrgId, Arc<Shelf>>,
     indexer: RwLock<Option<Addr<KnowledgeIndexer>>>,
+    imports: Arc<Semaphore>,
 }
 
 impl Shared {

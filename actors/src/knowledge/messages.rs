@@ -3,8 +3,9 @@
 use actix::prelude::*;
 
 use super::article::{Article, Draft};
+use super::import::{Counts, Line, Unnamed};
 use crate::clock::Timestamp;
-use crate::ids::{ArticleId, OrgId};
+use crate::ids::{ArticleId, ImportId, OrgId};
 use crate::store::StoreError;
 use crate::writer::{Row, WriteError};
 
@@ -94,8 +95,8 @@ pub struct Put {
     pub article: Article,
     /// What became of it.
     pub change: Change,
-    /// How it is indexed.
-    pub indexed: Indexed,
+    /// How it is indexed; `None` while it is not after all the time that a write waits for it.
+    pub indexed: Option<Indexed>,
 }
 
 /// What a write changed.
@@ -109,8 +110,8 @@ pub enum Change {
     Unchanged,
 }
 
-/// When a version of an article became searchable (or, unpublished, stopped being so).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When a version of an article became searchable (or, unpublished, stopped being so), or why it did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Indexed {
     /// The version.
     pub version: i64,
@@ -118,6 +119,23 @@ pub struct Indexed {
     pub at: Timestamp,
     /// How long after the write; unknown of what was loaded from the store.
     pub lag_ms: Option<i64>,
+    /// Why it cannot be found. It is tried again.
+    pub error: Option<String>,
+}
+
+/// Some lines of an import, in one commit.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Counts, KnowledgeError>")]
+pub(super) struct WriteBatch {
+    pub(super) org: OrgId,
+    pub(super) import: ImportId,
+    /// No two of them name the same article.
+    pub(super) lines: Vec<Line>,
+    /// What its mirror deletes.
+    pub(super) unnamed: Unnamed,
+    /// What the import counted before.
+    pub(super) counts: Counts,
+    pub(super) now: Timestamp,
 }
 
 /// Brings the index of an organization up to date with the store.
@@ -125,6 +143,8 @@ pub struct Indexed {
 #[rtype(result = "Result<(), KnowledgeError>")]
 pub(super) struct CatchUp {
     pub(super) org: OrgId,
+    /// Try again, too, what could not be indexed and is due.
+    pub(super) retry: bool,
 }
 
 /// Why a request about articles was not met.
@@ -151,6 +171,18 @@ pub enum KnowledgeError {
     /// The indexer is being restarted.
     #[error("the knowledge index is restarting")]
     Restarting,
+}
+
+impl KnowledgeError {
+    /// The same may work a moment later.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Overloaded | Self::Restarting => true,
+            Self::Write(error) => matches!(error, WriteError::Overloaded | WriteError::Unavailable(_)),
+            Self::Store(error) => error.is_away(),
+            Self::NotFound | Self::VersionConflict | Self::ExternalIdTaken => false,
+        }
+    }
 }
 
 impl From<WriteError> for KnowledgeError {

@@ -3,7 +3,9 @@
 mod actor;
 pub mod analysis;
 pub mod article;
+mod batch;
 mod handle;
+pub mod import;
 pub mod index;
 pub mod language;
 pub mod markup;
@@ -12,8 +14,10 @@ pub mod passages;
 mod shelf;
 mod sql;
 mod stop_words;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 pub use handle::{IndexStatus, Knowledge};
-pub use sql::ListArticles;
+pub use sql::{ListArticles, unanswered::Unanswered};

@@ -1,11 +1,14 @@
 //! The index of one organization, and how it follows the store.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use super::article::{Entry, StoredArticle};
+use tracing::warn;
+
+use super::article::{Article, Entry, StoredArticle};
 use super::index::{Hit, Index, Prepared, Query};
 use super::markup::Document;
 use super::messages::{Indexed, KnowledgeError};
@@ -17,6 +20,11 @@ use crate::store::Store;
 /// How long a shelf is taken to be up to date. Writes of this process show at once; this is for those of others,
 /// and is a small part of the second a change may take.
 const FRESH_FOR: Duration = Duration::from_millis(250);
+
+/// How soon an article that could not be indexed is tried again: whatever it was may pass, such as a machine so busy that
+/// a deadline was missed. Each further time takes twice as long, up to the other.
+const FIRST_RETRY_AFTER: Duration = Duration::from_secs(10);
+const RETRY_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Articles read and prepared at a time while a shelf is filled.
 const PAGE: usize = 100;
@@ -32,6 +40,10 @@ pub(super) struct Shelf {
     broken: AtomicBool,
     /// Held by the one who changes the contents.
     pub(super) writing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the one who tells what became of articles.
+    pub(super) telling: tokio::sync::Mutex<()>,
+    /// Somebody will tell soon.
+    pub(super) to_be_told: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +51,25 @@ struct Contents {
     index: Index,
     /// Of every article, the unpublished ones included.
     indexed: HashMap<ArticleId, Indexed>,
+    /// Those that could not be indexed.
+    failed: HashMap<ArticleId, Retry>,
     /// The writes that these contents have seen; `None` before they were filled.
     head: Option<i64>,
+}
+
+/// When an article that could not be indexed is tried again.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    failures: u32,
+    due: Instant,
+}
+
+impl Retry {
+    fn after(before: Option<Self>) -> Self {
+        let failures = before.map_or(1, |before| before.failures + 1);
+        let wait = FIRST_RETRY_AFTER.saturating_mul(1 << (failures - 1).min(16)).min(RETRY_EVERY);
+        Self { failures, due: Instant::now() + wait }
+    }
 }
 
 impl Shelf {
@@ -51,6 +80,8 @@ impl Shelf {
             checked_at: Mutex::new(Instant::now()),
             broken: AtomicBool::new(false),
             writing: Arc::default(),
+            telling: tokio::sync::Mutex::default(),
+            to_be_told: AtomicBool::new(false),
         }
     }
 
@@ -59,13 +90,14 @@ impl Shelf {
     }
 
     pub(super) fn indexed(&self, id: ArticleId) -> Option<Indexed> {
-        self.read().indexed.get(&id).copied()
+        self.read().indexed.get(&id).cloned()
     }
 
-    /// How many articles are indexed, and when the last one was.
-    pub(super) fn summary(&self) -> (usize, Option<Timestamp>) {
+    /// Articles that could not be indexed and are due to be tried again.
+    pub(super) fn due(&self) -> Vec<ArticleId> {
+        let now = Instant::now();
         let contents = self.read();
-        (contents.indexed.len(), contents.indexed.values().map(|indexed| indexed.at).max())
+        contents.failed.iter().filter(|(_, retry)| retry.due <= now).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn head(&self) -> i64 {
@@ -112,7 +144,7 @@ impl Shelf {
             };
             let wanted = Arc::clone(&wanted);
             let arrivals = page.into_iter().filter(move |stored| wanted.contains(&stored.article.id));
-            self.change(move || arrivals.map(read_again).collect(), Vec::new()).await?;
+            self.change(move || arrivals.map(Arrival::again).collect(), Vec::new()).await?;
         }
         self.advance(head);
         Ok(())
@@ -154,19 +186,52 @@ impl Shelf {
         self.is_fresh();
     }
 
-    fn put_in(&self, Arrival { entry, lag_known }: Arrival) {
-        let (article, published) = (Arc::clone(&entry.article), entry.article.fields.published);
+    fn put_in(&self, arrival: Arrival) {
+        let (article, lag_known) = (Arc::clone(&arrival.article), arrival.lag_known);
         let replaced = self.prepared_again(article.id);
-        let prepared = published.then(|| Prepared::of(Arc::new(entry)));
+        let prepared = match article.fields.published {
+            // One article that cannot be read, or finds a fault of ours, must not keep the others from being found.
+            true => catch_unwind(AssertUnwindSafe(|| self.prepare(arrival)))
+                .unwrap_or_else(|_| Err("it made the indexer fail".to_owned()))
+                .map(Some),
+            false => Ok(None),
+        };
         // Only counting is left to do under the lock.
         let mut contents = self.write();
         match &prepared {
-            Some(prepared) => contents.index.put(prepared, replaced.as_ref()),
-            None => replaced.iter().for_each(|replaced| contents.index.remove(replaced)),
+            Ok(Some(prepared)) => contents.index.put(prepared, replaced.as_ref()),
+            // Words that were taken back must not be found any more, even where the new ones cannot be.
+            Ok(None) | Err(_) => replaced.iter().for_each(|replaced| contents.index.remove(replaced)),
         }
         let at = Timestamp::now();
         let lag_ms = lag_known.then_some((at.0 - article.updated_at.0).max(0));
-        contents.indexed.insert(article.id, Indexed { version: article.version, at, lag_ms });
+        let error = prepared.err();
+        match &error {
+            Some(error) => {
+                warn!(org.id = %self.org, article.id = %article.id, %error, "an article could not be indexed");
+                let retry = Retry::after(contents.failed.get(&article.id).copied());
+                contents.failed.insert(article.id, retry);
+            }
+            None => drop(contents.failed.remove(&article.id)),
+        }
+        contents.indexed.insert(article.id, Indexed { version: article.version, at, lag_ms, error });
+    }
+
+    fn prepare(&self, Arrival { article, body, .. }: Arrival) -> Result<Prepared, String> {
+        #[cfg(test)]
+        assert_ne!(article.fields.title, super::tests::MAKES_THE_INDEXER_PANIC);
+        let entry = match body {
+            Body::Read(document) => Ok(Entry::of(article, document)),
+            Body::Content(content) => Entry::read(article, &content),
+            Body::AsBefore { version, content } => {
+                let known = self.read().index.get(article.id).cloned();
+                match known.filter(|known| known.article.version == version) {
+                    Some(known) => Ok(known.with_fields_of(article)),
+                    None => Entry::read(article, &content),
+                }
+            }
+        };
+        Ok(Prepared::of(Arc::new(entry.map_err(|error| error.to_string())?)))
     }
 
     fn take_out(&self, id: ArticleId) {
@@ -174,6 +239,7 @@ impl Shelf {
         let mut contents = self.write();
         removed.iter().for_each(|removed| contents.index.remove(removed));
         contents.indexed.remove(&id);
+        contents.failed.remove(&id);
     }
 
     fn prepared_again(&self, id: ArticleId) -> Option<Prepared> {
@@ -206,15 +272,26 @@ impl Shelf {
 /// An article on its way in.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) entry: Entry,
+    pub(super) article: Arc<Article>,
+    pub(super) body: Body,
     /// It was written just now, so the time since then is the index's doing.
     pub(super) lag_known: bool,
 }
 
-fn read_again(StoredArticle { article, content }: StoredArticle) -> Arrival {
-    let article = Arc::new(article);
-    let entry = Entry::read(Arc::clone(&article), &content)
-        // Stored under other caps than today's: found by its raw content rather than not at all.
-        .unwrap_or_else(|_| Entry::of(article, Document::of_plain_text(&content)));
-    Arrival { entry, lag_known: false }
+/// Where an article's text comes from.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// It was read already.
+    Read(Document),
+    /// It has to be read.
+    Content(String),
+    /// It is that of an earlier version, which may be in the index.
+    AsBefore { version: i64, content: String },
+}
+
+impl Arrival {
+    /// An article from the store.
+    pub(super) fn again(StoredArticle { article, content }: StoredArticle) -> Self {
+        Self { article: Arc::new(article), body: Body::Content(content), lag_known: false }
+    }
 }

@@ -1,5 +1,9 @@
 //! The SQL of articles.
 
+pub(super) mod imports;
+pub(super) mod states;
+pub(super) mod unanswered;
+
 use std::collections::BTreeMap;
 
 use sqlx::FromRow;
@@ -72,6 +76,7 @@ pub(super) fn put(op: &mut Op, org: OrgId, stored: &StoredArticle) {
 
 /// Deletes an article.
 pub(super) fn delete(op: &mut Op, org: OrgId, id: ArticleId) {
+    op.run("DELETE FROM article_states WHERE org_id = $1 AND article_id = $2", vec![org.into(), id.into()]);
     op.run_on_one("DELETE FROM articles WHERE org_id = $1 AND id = $2", vec![org.into(), id.into()]);
 }
 
@@ -156,6 +161,8 @@ pub struct ListArticles {
     pub ascending: bool,
     /// Read the content too.
     pub with_content: bool,
+    /// In this state in the index: `pending`, `indexed` or `failed`.
+    pub index_state: String,
     /// At most this many.
     pub limit: i64,
 }
@@ -172,9 +179,11 @@ macro_rules! list_sql {
             " $2) AND ($3 = '' OR topic = $3) AND ($4 = '' OR language = $4) AND ($5 = '' OR source = $5)
                AND updated_at > $6
                AND ($7 = '' OR LOWER(title) LIKE $7 ESCAPE '\\' OR LOWER(external_id) LIKE $7 ESCAPE '\\')
+               AND ($8 = '' OR EXISTS (
+                 SELECT 1 FROM article_states s WHERE s.org_id = $1 AND s.article_id = id AND s.state = $8))
              ORDER BY id ",
             $order,
-            " LIMIT $8"
+            " LIMIT $9"
         )
     };
 }
@@ -201,6 +210,7 @@ pub(super) async fn list(
         .bind(&wanted.source)
         .bind(updated_after)
         .bind(containing(&wanted.containing))
+        .bind(&wanted.index_state)
         .bind(wanted.limit)
         .fetch_all(pool)
         .await)
@@ -218,7 +228,7 @@ fn containing(text: &str) -> String {
 }
 
 #[derive(FromRow)]
-struct ArticleRow {
+pub(super) struct ArticleRow {
     id: ArticleId,
     version: i64,
     external_id: Option<String>,

@@ -64,7 +64,8 @@ value_from_ids!(
     crate::ids::MessageId,
     crate::ids::TurnId,
     crate::ids::EventId,
-    crate::ids::ArticleId
+    crate::ids::ArticleId,
+    crate::ids::ImportId
 );
 
 // Of a number that is none: it is no part of any key.

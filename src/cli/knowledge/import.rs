@@ -1,21 +1,21 @@
 //! `knowledge import`: a folder, or lines of JSON, become articles. Done again, it only writes what changed.
 
-use std::{
-    fs,
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use openclaw_actors::knowledge::messages::Change;
+use openclaw_actors::{
+    ids::OrgId,
+    knowledge::{Knowledge, messages::Change},
+};
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::place::{Failure, Place, Refusal, Where};
-use crate::{article_file::ArticleFile, cli::Outcome};
+use super::{
+    files::{Found, files, lines},
+    place::{Failure, Place, Refusal, Where, put_in_store},
+};
+use crate::cli::Outcome;
 
 /// Articles under way at once: enough to keep a server busy, few enough to leave it time for others.
 const AT_ONCE: usize = 8;
@@ -37,34 +37,34 @@ pub(super) struct Import {
 
 /// What became of the articles.
 #[derive(Debug, Default, Serialize)]
-struct Summary {
-    articles: usize,
-    created: usize,
-    updated: usize,
-    unchanged: usize,
-    refused: usize,
-    errors: Vec<RefusedArticle>,
+pub(super) struct Summary {
+    pub(super) articles: usize,
+    pub(super) created: usize,
+    pub(super) updated: usize,
+    pub(super) unchanged: usize,
+    pub(super) deleted: usize,
+    pub(super) refused: usize,
+    pub(super) errors: Vec<RefusedArticle>,
 }
 
 #[derive(Debug, Serialize)]
-struct RefusedArticle {
+pub(super) struct RefusedArticle {
     /// The file, or the line of a file.
-    at: String,
-    code: String,
-    message: String,
+    pub(super) at: String,
+    pub(super) code: String,
+    pub(super) message: String,
 }
-
-/// An article that was found: where, and the body to write or why there is none.
-type Found = (String, Result<Value, Refusal>);
 
 impl Import {
     pub(super) async fn run(self) -> Outcome {
-        let found = if self.from.is_dir() { files(&self.from)? } else { lines(&self.from)? };
-        let mut place = self.place.open().await?;
-        place.get_ready().await;
-        let progress = progress(found.len(), self.json);
-        let imported = import(&place, found, &progress).await;
-        progress.finish_and_clear();
+        let place = self.place.open().await?;
+        let imported = match &place {
+            Place::Store { knowledge, org, .. } => {
+                let found = if self.from.is_dir() { files(&self.from)? } else { lines(&self.from)? };
+                import(knowledge, *org, found, self.json).await
+            }
+            Place::Server(server) => server.import(&self.from, self.json).await,
+        };
         place.close().await;
         let summary = imported?;
         if self.json {
@@ -76,11 +76,17 @@ impl Import {
     }
 }
 
-async fn import(place: &Place, found: Vec<Found>, progress: &ProgressBar) -> Result<Summary, Failure> {
+async fn import(
+    knowledge: &Knowledge,
+    org: OrgId,
+    found: Vec<Found>,
+    json: bool,
+) -> Result<Summary, Failure> {
+    let progress = progress(found.len(), json);
     let mut summary = Summary::default();
     let written = stream::iter(found).map(|(at, body)| async move {
         let outcome = match body {
-            Ok(body) => place.put(body).await?,
+            Ok(body) => put_in_store(knowledge, org, body).await?,
             Err(refusal) => Err(refusal),
         };
         Ok::<_, Failure>((at, outcome))
@@ -91,6 +97,7 @@ async fn import(place: &Place, found: Vec<Found>, progress: &ProgressBar) -> Res
         summary.count(at, outcome);
         progress.inc(1);
     }
+    progress.finish_and_clear();
     Ok(summary)
 }
 
@@ -109,9 +116,9 @@ impl Summary {
     }
 
     fn print(&self) {
-        let Self { articles, created, updated, unchanged, refused, errors } = self;
+        let Self { articles, created, updated, unchanged, deleted, refused, errors } = self;
         println!(
-            "{articles} articles: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused"
+            "{articles} articles: {created} created, {updated} updated, {unchanged} unchanged, {deleted} deleted, {refused} refused"
         );
         for RefusedArticle { at, code, message } in errors.iter().take(NAMED) {
             eprintln!("{at}: {message} ({code})");
@@ -123,80 +130,10 @@ impl Summary {
 }
 
 /// A bar, where a person watches.
-fn progress(articles: usize, json: bool) -> ProgressBar {
+pub(super) fn progress(articles: usize, json: bool) -> ProgressBar {
     if json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} articles, {per_sec}, {eta} left");
     ProgressBar::new(articles as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// The articles of a folder, by their paths in it. What begins with a dot is not looked at.
-fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).map_err(|error| format!("{}: {error}", next.display()))? {
-            let entry = entry?;
-            let path = entry.path();
-            let kind = entry.file_type()?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            // A link is not followed: it may lead out of the folder, or round in it.
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_file() {
-                found.extend(file(folder, &path));
-            }
-        }
-    }
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found)
-}
-
-fn file(folder: &Path, path: &Path) -> Option<Found> {
-    let relative = path.strip_prefix(folder).ok()?;
-    let name = relative.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-    if !ArticleFile::is_article(&name) {
-        return None;
-    }
-    let body = match fs::read_to_string(path) {
-        Ok(text) => Ok(body(ArticleFile::parse(&name, &text)?)),
-        Err(error) => Err(Refusal { code: "unreadable".to_owned(), message: error.to_string() }),
-    };
-    Some((name, body))
-}
-
-fn body(file: ArticleFile) -> Value {
-    let ArticleFile { external_id, title, format, language, topic, url, content } = file;
-    json!({
-        "external_id": external_id,
-        "title": title,
-        "format": format.as_str(),
-        "language": language,
-        "topic": topic,
-        "url": url,
-        "content": content,
-    })
-}
-
-/// The articles of a file with one JSON object per line.
-fn lines(path: &Path) -> Result<Vec<Found>, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let found = lines.map(|(number, line)| {
-        let at = format!("line {}", number + 1);
-        let body = match serde_json::from_str::<Value>(line) {
-            Ok(body) if body["external_id"].is_string() => Ok(body),
-            Ok(_) => Err(refusal("invalid_field", "external_id must be there")),
-            Err(error) => Err(refusal("malformed_json", &error.to_string())),
-        };
-        (at, body)
-    });
-    Ok(found.collect())
-}
-
-fn refusal(code: &str, message: &str) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned() }
 }

@@ -34,6 +34,7 @@ pub(super) async fn accepted(
         | Effect::Key { .. }
         | Effect::Organization { .. }
         | Effect::Article { .. }
+        | Effect::Import { .. }
         | Effect::Nothing => return Err(of_another_kind(effect)),
     };
     let (store, key) = (&parts.store, (org, conversation));

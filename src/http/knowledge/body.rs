@@ -117,6 +117,11 @@ impl ArticlePatch {
 }
 
 impl ReadPatch {
+    /// Whether the text stays as it is, and so need not be read again.
+    pub(super) fn keeps_text(&self) -> bool {
+        self.content == Change::Keep && self.format == Change::Keep && self.language != Change::Reset
+    }
+
     /// The article as it becomes.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ pub(super) fn external_id(value: String) -> Result<String, InvalidField> {
     up_to("external_id", value, LONGEST_EXTERNAL_ID)
 }
 
-fn source(value: String) -> Result<String, InvalidField> {
+pub(super) fn source(value: String) -> Result<String, InvalidField> {
     up_to("source", value, LONGEST_SOURCE)
 }
 

@@ -16,17 +16,32 @@ use crate::http::{
 const FOUND: u32 = 10;
 const MOST_FOUND: u32 = 100;
 
-/// `?wait=indexed`, which every write does anyway.
+/// `?wait=indexed`, which every write of one article does anyway.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wait {
-    #[allow(dead_code, reason = "it is only checked: a write is answered once it is searchable")]
-    wait: Option<WaitFor>,
+    pub(super) wait: Option<WaitFor>,
+}
+
+/// The parameters of `POST /v1/knowledge/import`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImportParameters {
+    pub(super) source: Option<String>,
+    pub(super) mode: Option<ImportMode>,
+    pub(super) wait: Option<WaitFor>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ImportMode {
+    /// The source is to be as the file says.
+    Mirror,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum WaitFor {
+pub(super) enum WaitFor {
     Indexed,
 }
 
@@ -36,7 +51,7 @@ enum WaitFor {
 pub struct ArticleFilters {
     topic: Option<String>,
     language: Option<String>,
-    pub(super) index_state: Option<IndexState>,
+    index_state: Option<IndexState>,
     source: Option<String>,
     updated_after: Option<Timestamp>,
     q: Option<String>,
@@ -57,6 +72,16 @@ pub(super) enum Include {
     Content,
 }
 
+impl IndexState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Indexed => "indexed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl Filters for ArticleFilters {}
 
 impl ArticleFilters {
@@ -70,6 +95,7 @@ impl ArticleFilters {
             after,
             ascending: order == Order::Asc,
             with_content: self.include.is_some(),
+            index_state: self.index_state.map_or("", IndexState::as_str).to_owned(),
             limit,
         }
     }

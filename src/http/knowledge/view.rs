@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, ops::Range};
 
 use openclaw_actors::{
     clock::Timestamp,
-    ids::ArticleId,
+    ids::{ArticleId, ConversationId, ImportId},
     knowledge::{
-        IndexStatus,
-        article::Article,
+        IndexStatus, Unanswered,
+        article::{Article, StoredArticle},
+        import::{Counts, Import, LineError},
         index::{Hit, Query},
         messages::Indexed,
     },
@@ -74,13 +75,21 @@ impl ArticleView {
 impl IndexView {
     fn of(version: i64, indexed: Option<Indexed>) -> Self {
         // Another process may have written what this one has not seen yet.
-        let is_current = indexed.is_some_and(|indexed| indexed.version >= version);
-        Self {
-            state: if is_current { "indexed" } else { "pending" },
-            version: indexed.map(|indexed| indexed.version),
-            indexed_at: indexed.map(|indexed| indexed.at),
-            lag_ms: indexed.and_then(|indexed| indexed.lag_ms),
-            error: None,
+        match indexed {
+            Some(Indexed { version: known, at, lag_ms, error: None }) => Self {
+                state: if known >= version { "indexed" } else { "pending" },
+                version: Some(known),
+                indexed_at: Some(at),
+                lag_ms,
+                error: None,
+            },
+            // What failed was another version: this one is still to come.
+            Some(Indexed { version: known, error, .. }) if known >= version => {
+                Self { state: "failed", version: None, indexed_at: None, lag_ms: None, error }
+            }
+            Some(_) | None => {
+                Self { state: "pending", version: None, indexed_at: None, lag_ms: None, error: None }
+            }
         }
     }
 }
@@ -143,23 +152,110 @@ impl SearchView {
 /// How far the index of an organization is.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct StatusView {
-    indexed: usize,
-    pending: usize,
-    failed: usize,
+    indexed: i64,
+    pending: i64,
+    failed: i64,
     oldest_pending_ms: Option<i64>,
     last_indexed_at: Option<Timestamp>,
 }
 
 impl StatusView {
-    /// A write is answered once it is indexed, so nothing waits and nothing fails.
+    /// How far it is.
     #[must_use]
     pub fn of(status: IndexStatus) -> Self {
+        let IndexStatus { indexed, pending, failed, oldest_pending_ms, last_indexed_at } = status;
+        Self { indexed, pending, failed, oldest_pending_ms, last_indexed_at }
+    }
+}
+
+/// An article in the fields that an import takes.
+#[derive(Debug, Serialize)]
+pub(super) struct ExportedView<'a> {
+    external_id: String,
+    source: Option<&'a str>,
+    title: &'a str,
+    content: &'a str,
+    format: &'static str,
+    language: &'a str,
+    topic: Option<&'a str>,
+    url: Option<&'a str>,
+    metadata: &'a BTreeMap<String, String>,
+    published: bool,
+}
+
+impl<'a> ExportedView<'a> {
+    pub(super) fn of(StoredArticle { article, content }: &'a StoredArticle) -> Self {
+        let fields = &article.fields;
         Self {
-            indexed: status.indexed,
-            pending: 0,
-            failed: 0,
-            oldest_pending_ms: None,
-            last_indexed_at: status.last_indexed_at,
+            // An import asks for one: without a name of its own, an article goes by its id.
+            external_id: fields.external_id.clone().unwrap_or_else(|| article.id.to_string()),
+            source: fields.source.as_deref(),
+            title: &fields.title,
+            content,
+            format: fields.format.as_str(),
+            language: &fields.language,
+            topic: fields.topic.as_deref(),
+            url: fields.url.as_deref(),
+            metadata: &fields.metadata,
+            published: fields.published,
+        }
+    }
+}
+
+/// An import.
+#[derive(Debug, Serialize)]
+pub(super) struct ImportView {
+    id: ImportId,
+    state: &'static str,
+    source: Option<String>,
+    mode: Option<&'static str>,
+    counts: Counts,
+    errors: Vec<LineError>,
+    error: Option<String>,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+}
+
+impl ImportView {
+    pub(super) fn id(&self) -> ImportId {
+        self.id
+    }
+
+    pub(super) fn of(import: Import, errors: Vec<LineError>) -> Self {
+        Self {
+            id: import.id,
+            state: import.state.as_str(),
+            source: import.source,
+            mode: import.mirror.then_some("mirror"),
+            counts: import.counts,
+            errors,
+            error: import.error,
+            created_at: import.created_at,
+            finished_at: import.finished_at,
+        }
+    }
+}
+
+/// Like questions that were not answered.
+#[derive(Debug, Serialize)]
+pub(super) struct UnansweredView {
+    question: String,
+    count: i64,
+    language: Option<String>,
+    example_conversation_id: ConversationId,
+    first_asked_at: Timestamp,
+    last_asked_at: Timestamp,
+}
+
+impl From<Unanswered> for UnansweredView {
+    fn from(unanswered: Unanswered) -> Self {
+        Self {
+            question: unanswered.question,
+            count: unanswered.count,
+            language: unanswered.language,
+            example_conversation_id: unanswered.example_conversation_id,
+            first_asked_at: unanswered.first_asked_at,
+            last_asked_at: unanswered.last_asked_at,
         }
     }
 }

@@ -18,6 +18,7 @@ mod organization;
 mod outage;
 mod program;
 mod relay;
+mod rows;
 mod server;
 pub(crate) mod upstream;
 mod wire;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Ending, Shown, State, WAITING_TURNS};
 use crate::{
-    answer::AnswerError,
+    answer::{AnswerError, Outcome},
     clock::Timestamp,
     conversation::{
         messages::{NewMessage, OnBusy, Refusal},
@@ -52,6 +52,9 @@ impl Change {
             sql::put_conversation(&mut op, conversation);
             for turn in &self.turns {
                 sql::put_turn(&mut op, key, turn);
+                if turn.outcome == Some(Outcome::Unanswered) {
+                    sql::put_unanswered(&mut op, conversation, turn);
+                }
             }
         }
         for (event, message) in &self.events {

@@ -26,7 +26,9 @@ const ERASED_AT_ONCE: i64 = 200;
 
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
-const ERASE_CONVERSATIONS: [&str; 5] = [
+const ERASE_CONVERSATIONS: [&str; 6] = [
+    "DELETE FROM unanswered WHERE conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM messages WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM turns WHERE conversation_id IN (
@@ -42,13 +44,18 @@ const ERASE_CONVERSATIONS: [&str; 5] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 7] = [
+const ERASE_ORGANIZATION: [&str; 12] = [
+    "DELETE FROM unanswered WHERE org_id = $1",
     "DELETE FROM messages WHERE org_id = $1",
     "DELETE FROM turns WHERE org_id = $1",
     "DELETE FROM events WHERE org_id = $1",
     "DELETE FROM conversations WHERE org_id = $1",
     "DELETE FROM articles WHERE org_id = $1",
+    "DELETE FROM article_states WHERE org_id = $1",
     "DELETE FROM knowledge_heads WHERE org_id = $1",
+    "DELETE FROM import_errors WHERE org_id = $1",
+    "DELETE FROM imports WHERE org_id = $1",
+    "DELETE FROM organization_streams WHERE org_id = $1",
     "DELETE FROM organizations WHERE id = $1",
 ];
 

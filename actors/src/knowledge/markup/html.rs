@@ -8,7 +8,7 @@ use scraper::node::Element;
 use scraper::{Html, HtmlTreeSink, Node};
 
 use super::blocks::Gathered;
-use super::{BlockKind, Document, MAX_DEPTH, MarkupError};
+use super::{BlockKind, Document, MAX_ATTRIBUTES, MAX_DEPTH, MarkupError, attributes};
 
 /// How much is parsed between two looks at the tree: what a hostile page can make of this much is the most it
 /// costs us. (Unchecked, 100,000 nested elements keep the parser busy for 39 s.)
@@ -56,6 +56,9 @@ pub(super) fn read_into(document: &mut Document, content: &str) -> Result<(), Ma
 
 /// Parses piece by piece, so that depth, size and time are judged as the tree grows and not after the damage.
 fn parse(content: &str, within: Duration) -> Result<Html, MarkupError> {
+    if attributes::any_tag_has_more_than(MAX_ATTRIBUTES, content) {
+        return Err(MarkupError::TooManyAttributes);
+    }
     let since = Instant::now();
     let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
     let (mut rest, mut judged) = (content, 0);
@@ -242,9 +245,11 @@ mod tests {
 
     #[test]
     fn a_page_that_keeps_the_parser_busy_is_given_up() {
-        let attributes: String = (0..2_000).map(|number| format!(" a{number}=1")).collect();
+        let attributes: String = (0..MAX_ATTRIBUTES).map(|number| format!(" a{number}=1")).collect();
         let page = format!("<a{attributes}>x");
         assert!(matches!(parse(&page, Duration::ZERO), Err(MarkupError::TooSlow)));
         assert!(parse(&page, PARSED_WITHIN).is_ok());
+        let page = format!("<a{attributes} one=more>x");
+        assert!(matches!(parse(&page, PARSED_WITHIN), Err(MarkupError::TooManyAttributes)));
     }
 }

@@ -3,6 +3,7 @@
 //! Passages, citations and the offsets the API counts all refer to that text, so parsing the same content
 //! must give the same text for ever.
 
+mod attributes;
 mod blocks;
 mod html;
 mod markdown;
@@ -14,6 +15,9 @@ pub use blocks::{Block, BlockKind, Document};
 /// How deeply HTML or Markdown may nest. People need a dozen levels; parsers slow down quadratically, so
 /// what is deeper is an attack or a mistake.
 pub const MAX_DEPTH: usize = 256;
+
+/// How many attributes a tag may have. Pages have a few dozen at most, and a parser compares each with all before it.
+pub const MAX_ATTRIBUTES: usize = 500;
 
 /// How an article's content is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +55,9 @@ pub enum MarkupError {
     /// Nested deeper than [`MAX_DEPTH`], or built to make a parser multiply it.
     #[error("the content is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// A tag has more than [`MAX_ATTRIBUTES`].
+    #[error("a tag of the content has more than {MAX_ATTRIBUTES} attributes")]
+    TooManyAttributes,
     /// Built to keep a parser busy.
     #[error("the content takes too long to read")]
     TooSlow,
