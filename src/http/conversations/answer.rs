@@ -161,7 +161,7 @@ impl Answering {
         let store = &self.parts.store;
         let present = match (self.of, &accepted.turn) {
             // It moved on while it was waited for.
-            (Of::Start, Some(_)) => {
+            (Of::Start, Some(_)) if !self.delivered.within.is_zero() => {
                 Some(read::conversation(store, self.key).await?.ok_or_else(ApiError::not_found)?)
             }
             _ => None,
