@@ -413,3 +413,20 @@ fn an_organization_that_is_erased_takes_its_imports_with_it() {
         assert_eq!(server.number(&format!("SELECT COUNT(*) FROM {table}")), 0, "{table}");
     }
 }
+
+#[test]
+fn only_so_many_imports_run_at_once() {
+    let server = Server::start();
+    let org = server.organization();
+    let mut running: Vec<Slow> = (0..16)
+        .map(|number| {
+            let mut slow = Slow::begin(&server, &org.primary_key, "");
+            slow.send(&line(&format!("a{number}"), "x"));
+            slow
+        })
+        .collect();
+    eventually("all of them run", || (names(&org, "").len() == 16).then_some(()));
+    import(&org, "", line("b", "x")).refused(503, "overloaded");
+    assert_eq!(running.remove(0).end().status(202)["counts"]["created"], 1);
+    import(&org, "", line("b", "x")).status(202);
+}

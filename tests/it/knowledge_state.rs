@@ -172,3 +172,26 @@ fn what_was_asked_in_vain_is_counted_with_its_like() {
     assert_eq!(stranger.get(&path).status(200)["data"][0]["count"], 1);
     org.restricted(&server, "knowledge:write").get(&path).refused(403, "missing_scope");
 }
+
+#[test]
+fn a_change_that_keeps_the_text_keeps_it_found_under_the_new_title() {
+    let mut server = Server::start();
+    let org = server.organization();
+    let made = org.post(PATH, json!({"title": "Parcels", "content": "# Late\n\nWait a day."})).status(201);
+    let path = format!("{PATH}/{}", made["id"].as_str().unwrap());
+    let found = |question: &str| {
+        let found = org.get(&format!("{PATH}/search?q={question}")).status(200);
+        found["data"].as_array().unwrap().iter().map(|hit| hit["passage"]["text"].clone()).collect::<Vec<_>>()
+    };
+    org.patch(&path, json!({"title": "Letters"})).status(200);
+    assert_eq!((found("letters"), found("parcels")), (vec![json!("Wait a day.")], vec![]));
+    org.patch(&path, json!({"published": false})).status(200);
+    assert_eq!(found("letters"), [Value::Null; 0]);
+    // What was not published is not in memory to be taken up again.
+    let again = org.patch(&path, json!({"published": true, "topic": "post"})).status(200);
+    assert_eq!((&again["index"]["state"], found("wait")), (&json!("indexed"), vec![json!("Wait a day.")]));
+    let same = org.patch(&path, json!({"topic": "post"})).status(200);
+    assert_eq!((&same["version"], &same["content"]), (&json!(4), &made["content"]));
+    server.crash();
+    assert_eq!(found("letters"), [json!("Wait a day.")]);
+}
