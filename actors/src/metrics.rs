@@ -22,6 +22,9 @@ const GAP_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
 /// Commits: an SSD's fsync, a disk's, and trouble.
 const COMMIT_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
+/// From a committed article to one that is found: with edges at the promises of half, of all but the slowest, and of all.
+const INDEX_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 30.0];
+
 /// The model that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByModel {
@@ -73,6 +76,8 @@ pub struct Metrics {
     pub refusals: Family<ByReason, Counter>,
     /// Groups of writes, from the first statement to the end of COMMIT.
     pub commit: Histogram,
+    /// Articles, from their commit until they are found.
+    pub index_lag: Histogram,
     /// Actors brought back after a panic.
     pub actor_restarts: Family<ByActor, Counter>,
 }
@@ -98,6 +103,7 @@ impl Default for Metrics {
             rate_limited: Counter::default(),
             refusals: Family::default(),
             commit: Histogram::new(COMMIT_BUCKETS),
+            index_lag: Histogram::new(INDEX_BUCKETS),
             actor_restarts: Family::default(),
         }
     }
@@ -117,6 +123,11 @@ impl Metrics {
     /// Times a group of writes.
     pub fn committed(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
+    }
+
+    /// Times how long an article that was committed could not be found yet.
+    pub fn indexed(&self, took: Duration) {
+        self.index_lag.observe(took.as_secs_f64());
     }
 
     /// Puts all of them, under their names, into what is shown.
@@ -154,6 +165,12 @@ impl Metrics {
             self.refusals.clone(),
         );
         registry.register_with_unit("commit", "Groups of writes", seconds(), self.commit.clone());
+        registry.register_with_unit(
+            "index_lag",
+            "From an article's commit until it is found",
+            seconds(),
+            self.index_lag.clone(),
+        );
         registry.register("actor_restarts", "Actors brought back after a panic", self.actor_restarts.clone());
     }
 }

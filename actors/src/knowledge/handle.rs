@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::actor::KnowledgeIndexer;
 use super::article::StoredArticle;
+use super::idle;
 use super::import::{Counts, MOST_IMPORTS};
 use super::index::{Hit, Query};
 use super::messages::{
@@ -22,6 +23,10 @@ use crate::ids::{ArticleId, OrgId};
 use crate::store::Store;
 use crate::threads;
 use crate::writer::Writer;
+
+/// Passages that are searched on the caller's own thread, in some 0.3 ms. A longer search would hold up the others whom
+/// that thread serves, and is worth the way to another.
+const SEARCHED_HERE: usize = 10_000;
 
 /// The articles of all organizations. Cheap to clone; searching needs no message to the actor.
 #[derive(Clone)]
@@ -59,6 +64,7 @@ impl Knowledge {
             imports: Arc::new(Semaphore::new(MOST_IMPORTS)),
         });
         KnowledgeIndexer::start(&shared);
+        shared.arbiter.spawn(idle::let_go(Arc::downgrade(&shared)));
         Self { shared }
     }
 
@@ -67,7 +73,16 @@ impl Knowledge {
     /// # Errors
     /// They are not in memory, and the store is away.
     pub async fn search(&self, org: OrgId, query: &Query) -> Result<Vec<Hit>, KnowledgeError> {
-        Ok(self.fresh_shelf(org).await?.search(query))
+        let shelf = self.fresh_shelf(org).await?;
+        let query = query.normalised();
+        if let Some(hits) = shelf.remembered(&query) {
+            return Ok(hits);
+        }
+        if shelf.passages() <= SEARCHED_HERE {
+            return Ok(shelf.search(query));
+        }
+        let searching = tokio::task::spawn_blocking(move || shelf.search(query));
+        searching.await.map_err(|_| KnowledgeError::Restarting)
     }
 
     /// Writes an article.
@@ -259,7 +274,14 @@ impl Shared {
     }
 
     fn filled_shelf(&self, org: OrgId) -> Option<Arc<Shelf>> {
-        self.shelves.get(&org).filter(|shelf| shelf.is_filled()).map(|shelf| Arc::clone(&shelf))
+        let shelf =
+            self.shelves.get(&org).filter(|shelf| shelf.is_filled()).map(|shelf| Arc::clone(&shelf))?;
+        shelf.touch();
+        Some(shelf)
+    }
+
+    pub(super) fn shelves(&self) -> Vec<Arc<Shelf>> {
+        self.shelves.iter().map(|shelf| Arc::clone(&shelf)).collect()
     }
 
     pub(super) fn is_current(&self, shelf: &Arc<Shelf>) -> bool {

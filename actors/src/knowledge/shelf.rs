@@ -1,9 +1,10 @@
 //! The index of one organization, and how it follows the store.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -12,9 +13,11 @@ use super::article::{Article, Entry, StoredArticle};
 use super::index::{Hit, Index, Prepared, Query};
 use super::markup::Document;
 use super::messages::{Indexed, KnowledgeError};
+use super::remembered::Remembered;
 use super::sql;
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
+use crate::metrics::METRICS;
 use crate::store::Store;
 
 /// How long a shelf is taken to be up to date. Writes of this process show at once; this is for those of others,
@@ -26,8 +29,11 @@ const FRESH_FOR: Duration = Duration::from_millis(250);
 const FIRST_RETRY_AFTER: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Articles read and prepared at a time while a shelf is filled.
-const PAGE: usize = 100;
+/// Articles read and prepared at a time while a shelf is filled: enough to keep every core busy, and little memory.
+const PAGE: usize = 256;
+
+/// Articles that are worth another thread: one is prepared in about as much time as a thread takes to start.
+const WORTH_A_THREAD: usize = 8;
 
 /// The searchable articles of one organization, shared by all who search.
 #[derive(Debug)]
@@ -36,6 +42,9 @@ pub(super) struct Shelf {
     contents: RwLock<Contents>,
     /// When it was last known to be up to date.
     checked_at: Mutex<Instant>,
+    /// When somebody last needed it.
+    used_at: Mutex<Instant>,
+    remembered: Mutex<Remembered>,
     /// A change panicked half-way, so the contents may be anything.
     broken: AtomicBool,
     /// Held by the one who changes the contents.
@@ -55,6 +64,8 @@ struct Contents {
     failed: HashMap<ArticleId, Retry>,
     /// The writes that these contents have seen; `None` before they were filled.
     head: Option<i64>,
+    /// How often the index changed.
+    state: u64,
 }
 
 /// When an article that could not be indexed is tried again.
@@ -78,6 +89,8 @@ impl Shelf {
             org,
             contents: RwLock::default(),
             checked_at: Mutex::new(Instant::now()),
+            used_at: Mutex::new(Instant::now()),
+            remembered: Mutex::default(),
             broken: AtomicBool::new(false),
             writing: Arc::default(),
             telling: tokio::sync::Mutex::default(),
@@ -85,8 +98,35 @@ impl Shelf {
         }
     }
 
-    pub(super) fn search(&self, query: &Query) -> Vec<Hit> {
-        self.read().index.search(query)
+    /// What was found when `query`, normalised, was last asked, if nothing changed since.
+    pub(super) fn remembered(&self, query: &Query) -> Option<Vec<Hit>> {
+        let state = self.read().state;
+        lock(&self.remembered).get(query, state)
+    }
+
+    /// Searches for `query`, normalised.
+    pub(super) fn search(&self, query: Query) -> Vec<Hit> {
+        let (hits, state) = {
+            let contents = self.read();
+            (contents.index.search(&query), contents.state)
+        };
+        lock(&self.remembered).keep(query, &hits, state);
+        hits
+    }
+
+    /// How many passages it has.
+    pub(super) fn passages(&self) -> usize {
+        self.read().index.passages()
+    }
+
+    /// Somebody needs it now.
+    pub(super) fn touch(&self) {
+        *lock(&self.used_at) = Instant::now();
+    }
+
+    /// How long nobody has needed it.
+    pub(super) fn unused_for(&self) -> Duration {
+        lock(&self.used_at).elapsed()
     }
 
     pub(super) fn indexed(&self, id: ArticleId) -> Option<Indexed> {
@@ -116,11 +156,11 @@ impl Shelf {
 
     /// Whether the store should be asked for a newer head.
     pub(super) fn is_stale(&self) -> bool {
-        self.checked_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > FRESH_FOR
+        lock(&self.checked_at).elapsed() > FRESH_FOR
     }
 
     pub(super) fn is_fresh(&self) {
-        *self.checked_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.checked_at) = Instant::now();
     }
 
     /// Takes in what others wrote since. Call it only while holding `writing`.
@@ -135,19 +175,33 @@ impl Shelf {
         self.change(Vec::new, gone).await?;
         let wanted: Arc<HashSet<ArticleId>> = Arc::new(stale.iter().copied().collect());
         let mut rest = stale.as_slice();
-        while let Some(first) = rest.first() {
-            let page = sql::from(store, self.org, *first, rest.len().min(PAGE)).await?;
-            let last = page.last().map(|stored| stored.article.id);
-            rest = match last {
-                Some(last) => &rest[rest.partition_point(|id| *id <= last)..],
-                None => &[],
-            };
+        let mut page = self.page(store, &mut rest).await?;
+        while !page.is_empty() {
             let wanted = Arc::clone(&wanted);
             let arrivals = page.into_iter().filter(move |stored| wanted.contains(&stored.article.id));
-            self.change(move || arrivals.map(Arrival::again).collect(), Vec::new()).await?;
+            let change = self.change(move || arrivals.map(Arrival::again).collect(), Vec::new());
+            // The next page is read while this one is prepared.
+            let (changed, next) = tokio::join!(change, self.page(store, &mut rest));
+            changed?;
+            page = next?;
         }
         self.advance(head);
         Ok(())
+    }
+
+    /// The next articles from the first of `rest` on, which is then what comes behind them.
+    async fn page(
+        &self,
+        store: &Store,
+        rest: &mut &[ArticleId],
+    ) -> Result<Vec<StoredArticle>, KnowledgeError> {
+        let Some(first) = rest.first() else { return Ok(Vec::new()) };
+        let page = sql::from(store, self.org, *first, rest.len().min(PAGE)).await?;
+        *rest = match page.last().map(|stored| stored.article.id) {
+            Some(last) => &rest[rest.partition_point(|id| *id <= last)..],
+            None => &[],
+        };
+        Ok(page)
     }
 
     /// The articles to read again, in order, and those that are no more.
@@ -169,9 +223,16 @@ impl Shelf {
         gone: Vec<ArticleId>,
     ) -> Result<(), KnowledgeError> {
         let shelf = Arc::clone(self);
+        let began = Instant::now();
         let work = move || {
             gone.into_iter().for_each(|id| shelf.take_out(id));
-            arrivals().into_iter().for_each(|arrival| shelf.put_in(arrival));
+            for ready in shelf.prepare_all(arrivals()) {
+                let lag_known = ready.lag_known;
+                shelf.put_in(ready);
+                if lag_known {
+                    METRICS.indexed(began.elapsed());
+                }
+            }
             shelf.sweep();
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| {
@@ -186,9 +247,38 @@ impl Shelf {
         self.is_fresh();
     }
 
-    fn put_in(&self, arrival: Arrival) {
+    /// Prepares articles, on every core if they are many; their order stays.
+    fn prepare_all(&self, arrivals: Vec<Arrival>) -> Vec<Ready> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.min(arrivals.len() / WORTH_A_THREAD).max(1);
+        if threads == 1 {
+            return arrivals.into_iter().map(|arrival| self.make_ready(arrival)).collect();
+        }
+        let next = Mutex::new(arrivals.into_iter().enumerate());
+        let take = || {
+            let mut ready = Vec::new();
+            loop {
+                // An article may be a hundred times as long as another, so each thread takes one when it has time.
+                let taken = lock(&next).next();
+                let Some((at, arrival)) = taken else { return ready };
+                ready.push((at, self.make_ready(arrival)));
+            }
+        };
+        let mut ready = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
+            let mut ready = take();
+            for other in others {
+                // What panics over an article is caught with the article.
+                ready.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            ready
+        });
+        ready.sort_unstable_by_key(|(at, _)| *at);
+        ready.into_iter().map(|(_, ready)| ready).collect()
+    }
+
+    fn make_ready(&self, arrival: Arrival) -> Ready {
         let (article, lag_known) = (Arc::clone(&arrival.article), arrival.lag_known);
-        let replaced = self.prepared_again(article.id);
         let prepared = match article.fields.published {
             // One article that cannot be read, or finds a fault of ours, must not keep the others from being found.
             true => catch_unwind(AssertUnwindSafe(|| self.prepare(arrival)))
@@ -196,8 +286,14 @@ impl Shelf {
                 .map(Some),
             false => Ok(None),
         };
+        Ready { article, prepared, lag_known }
+    }
+
+    fn put_in(&self, Ready { article, prepared, lag_known }: Ready) {
+        let replaced = self.prepared_again(article.id);
         // Only counting is left to do under the lock.
         let mut contents = self.write();
+        contents.state += 1;
         match &prepared {
             Ok(Some(prepared)) => contents.index.put(prepared, replaced.as_ref()),
             // Words that were taken back must not be found any more, even where the new ones cannot be.
@@ -237,6 +333,7 @@ impl Shelf {
     fn take_out(&self, id: ArticleId) {
         let removed = self.prepared_again(id);
         let mut contents = self.write();
+        contents.state += 1;
         removed.iter().for_each(|removed| contents.index.remove(removed));
         contents.indexed.remove(&id);
         contents.failed.remove(&id);
@@ -276,6 +373,19 @@ pub(super) struct Arrival {
     pub(super) body: Body,
     /// It was written just now, so the time since then is the index's doing.
     pub(super) lag_known: bool,
+}
+
+/// An article that has only to be put in its place.
+struct Ready {
+    article: Arc<Article>,
+    /// `None` of one that is not to be found.
+    prepared: Result<Option<Prepared>, String>,
+    lag_known: bool,
+}
+
+// What a mutex of a shelf holds is right after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where an article's text comes from.

@@ -34,7 +34,7 @@ fn hit(title: &str, content: &str, confidence: f32) -> Hit {
         updated_at: now,
     };
     let entry = Arc::new(Entry::read(Arc::new(article), content).unwrap());
-    Hit { entry, passage: 0, score: 1.0, confidence }
+    Hit::made_up(entry, confidence)
 }
 
 fn asked(text: &str, language: Option<Language>) -> Query {

@@ -213,7 +213,7 @@ mod tests {
         let article =
             Article { id: ArticleId::generate(), version: 1, fields, created_at: now, updated_at: now };
         let entry = Arc::new(Entry::read(Arc::new(article), content).unwrap());
-        Hit { entry, passage: 0, score: 1.0, confidence: 1.0 }
+        Hit::made_up(entry, 1.0)
     }
 
     fn lines(message: &Message) -> Vec<Value> {

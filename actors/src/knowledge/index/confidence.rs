@@ -1,8 +1,9 @@
 //! How sure we are that the best article answers the question.
 //!
 //! A logistic of four features, fitted on four collections of questions with and without an answer. It tells a
-//! foreign question from one of ours very well (fewer than 1 % wrong at 0.5) and a missing article from a present
+//! foreign question from one of ours very well (at most 1 % wrong at 0.5) and a missing article from a present
 //! one only fairly, which is why an answer always shows its source.
+//! `cargo run --release -p openclaw-actors --example retrieval -- --confidence` measures both.
 
 /// What is seen of a hit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,7 +18,9 @@ pub(super) struct Features {
     pub(super) margin: f32,
 }
 
-const BIAS: f32 = -10.895;
+/// A little lower than the fit (-10.895), so that no collection that we have lets more than 1 % of foreign questions
+/// pass at 0.5.
+const BIAS: f32 = -11.22;
 const SHARE: f32 = 5.697;
 const TITLE: f32 = 0.656;
 const LOG_SCORE: f32 = 2.025;

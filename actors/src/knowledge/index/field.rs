@@ -116,6 +116,13 @@ impl Field {
         self.rarity_of(self.terms.get(&term).map_or(0, |term| term.documents))
     }
 
+    /// Does a live document have the term?
+    pub(super) fn has(&self, term: u64, slot: Slot) -> bool {
+        let in_order =
+            |term: &Term| term.postings.binary_search_by_key(&slot, |posting| posting.slot()).is_ok();
+        self.terms.get(&term).is_some_and(in_order)
+    }
+
     /// How much larger scores are here than in a small collection, where the rarest words are less rare.
     pub(super) fn scale(&self) -> f32 {
         rarity_among(self.live, 0) / rarity_among(0, 0)

@@ -46,6 +46,8 @@ pub struct Index {
     passage_grams: Field,
     vocabulary: Vocabulary,
     languages: HashMap<Language, usize>,
+    /// Articles whose title asks something.
+    question_titles: usize,
 }
 
 /// An article's place among the slots.
@@ -70,6 +72,12 @@ impl Index {
         self.slots.len()
     }
 
+    /// How many passages can be found: what the memory of an index and the time of a search grow with.
+    #[must_use]
+    pub fn passages(&self) -> usize {
+        self.live_passages
+    }
+
     /// Nothing can be found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -92,6 +100,7 @@ impl Index {
         self.vocabulary.add(&article.words);
         self.live_passages += article.passages.len();
         *self.languages.entry(article.entry.language).or_default() += 1;
+        self.question_titles += usize::from(asks(&article.entry));
         self.slots.insert(article.entry.article.id, slot);
         self.places.push(Some(Place { entry: Arc::clone(&article.entry), first_passage }));
     }
@@ -112,6 +121,7 @@ impl Index {
         }
         self.vocabulary.retire(&article.words);
         self.live_passages -= article.passages.len();
+        self.question_titles -= usize::from(asks(&article.entry));
         let of_language = self.languages.entry(article.entry.language).or_default();
         *of_language = of_language.saturating_sub(1);
     }
@@ -149,6 +159,7 @@ impl Index {
             passage_grams: self.passage_grams.compacted(&passage_slots),
             vocabulary: self.vocabulary.clone(),
             languages: self.languages.clone(),
+            question_titles: self.question_titles,
         }
     }
 
@@ -189,6 +200,11 @@ impl Index {
     fn repaired(&self, word: &str) -> Option<String> {
         self.vocabulary.repair(&fold(word)).map(str::to_owned)
     }
+}
+
+/// Is the title a question, as in a list of frequent ones? A remark may stand behind it.
+fn asks(entry: &Entry) -> bool {
+    entry.article.fields.title.contains(['?', '？'])
 }
 
 impl Place {

@@ -11,7 +11,7 @@ pub(super) const STOP_WEIGHT: f32 = 0.3;
 const EARLIER_WEIGHT: f32 = 0.6;
 
 /// Earlier questions beyond this weigh too little to change anything.
-const MAX_TURNS: usize = 6;
+const MAX_TURNS: usize = 8;
 
 /// Words of a question that are looked at: a text of any length may be pasted.
 const MAX_WORDS: usize = 200;
@@ -23,7 +23,7 @@ const MAX_REPAIRS: usize = 24;
 const SHORT_WORDS: usize = 4;
 
 /// A search.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Query {
     /// What the customer asked, oldest first; the last is the question.
     pub turns: Vec<String>,
@@ -35,6 +35,15 @@ pub struct Query {
     pub article_language: Option<String>,
     /// How many articles at most.
     pub limit: usize,
+}
+
+impl Query {
+    /// The same search, as everybody would write it: case and blanks make no difference to what is found.
+    #[must_use]
+    pub fn normalised(&self) -> Self {
+        let plain = |text: &String| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { turns: self.turns.iter().map(plain).collect(), ..self.clone() }
+    }
 }
 
 /// A word of a question.
@@ -56,7 +65,10 @@ impl QueryTerm {
 /// All terms of a question and of those before it, each once per turn.
 #[derive(Debug, Default)]
 pub(super) struct QueryTerms {
+    /// Those of the newest turn first.
     pub(super) words: Vec<QueryTerm>,
+    /// How many of them are the newest turn's.
+    of_newest: Option<usize>,
     pub(super) grams: Vec<(Gram, f32)>,
     /// What the turns weigh together: a score divided by it is that of one question.
     pub(super) weight: f32,
@@ -69,9 +81,17 @@ impl QueryTerms {
         let mut weight = 1.0;
         for text in query.turns.iter().rev().take(if earlier { MAX_TURNS } else { 1 }) {
             terms.add_turn(index, text, query.language, weight);
+            if weight == 1.0 {
+                terms.of_newest = Some(terms.words.len());
+            }
             weight *= EARLIER_WEIGHT;
         }
         terms
+    }
+
+    /// The words of the question itself.
+    pub(super) fn newest(&self) -> &[QueryTerm] {
+        &self.words[..self.of_newest.unwrap_or_default()]
     }
 
     fn add_turn(&mut self, index: &Index, text: &str, language: Option<Language>, weight: f32) {
@@ -93,7 +113,9 @@ impl QueryTerms {
             let mut stems: Vec<Stem> = languages.iter().map(|l| Analyser::of(*l).stem(&written)).collect();
             stems.sort_unstable();
             stems.dedup();
-            if !seen_stems.contains(&stems) {
+            // What was asked before tells the subject; how it was asked does not matter any more.
+            let is_said = !is_stop || self.of_newest.is_none();
+            if is_said && !seen_stems.contains(&stems) {
                 seen_stems.push(stems.clone());
                 self.words.push(QueryTerm { stems, weight, is_stop });
             }

@@ -7,19 +7,24 @@ use super::super::analysis::Stem;
 use super::super::article::Entry;
 use super::super::passages::Passage;
 use super::confidence::Features;
-use super::field::{Field, SATURATION};
+use super::field::{Field, SATURATION, Slot};
 use super::query::{Query, QueryTerm, QueryTerms, STOP_WEIGHT};
 use super::{Index, Place};
 
 /// What pieces of words weigh beside words.
 const GRAM_WEIGHT: f32 = 0.2;
 
-/// What the title weighs on its own; a title that is a question is nearly what customers ask.
+/// What titles weigh on their own. One that is a question is nearly what customers ask, so they weigh more where many
+/// are; but the same for all articles of an organization, or those without a question would lose for it.
 const TITLE_WEIGHT: f32 = 0.5;
 const QUESTION_TITLE_WEIGHT: f32 = 1.5;
 
 /// A question that is this well answered by itself needs no help from those before it.
-const STANDS_ALONE: f32 = 0.7;
+const STANDS_ALONE: f32 = 0.9;
+
+/// The share of the newest question's telling words that an article must have for the questions before it to make it
+/// surer: "and for how long?" is about what was asked before, "what is the capital of France?" is not.
+const ON_TOPIC: f32 = 0.34;
 
 /// An article that was found.
 #[derive(Debug, Clone)]
@@ -32,9 +37,17 @@ pub struct Hit {
     pub score: f32,
     /// How probable it is that it answers the question, from 0 to 1.
     pub confidence: f32,
+    /// Which share of the newest question's telling words it has; 1 of a question without any.
+    on_topic: f32,
 }
 
 impl Hit {
+    /// A hit that no search found, to try out what is made of one.
+    #[cfg(test)]
+    pub(crate) fn made_up(entry: Arc<Entry>, confidence: f32) -> Self {
+        Self { entry, passage: 0, score: 1.0, confidence, on_topic: 1.0 }
+    }
+
     /// Its best passage.
     #[must_use]
     pub fn passage(&self) -> &Passage {
@@ -57,15 +70,21 @@ impl Index {
         if stands_alone || query.turns.len() < 2 {
             return newest;
         }
-        self.search_terms(query, &QueryTerms::of(self, query, true))
+        let mut hits = self.search_terms(query, &QueryTerms::of(self, query, true));
+        let alone = newest.first().map_or(0.0, |best| best.confidence);
+        for hit in hits.iter_mut().filter(|hit| hit.on_topic < ON_TOPIC) {
+            hit.confidence = hit.confidence.min(alone);
+        }
+        hits
     }
 
     fn search_terms(&self, query: &Query, terms: &QueryTerms) -> Vec<Hit> {
         let scores = Scores::of(self, terms);
+        let title_weight = self.title_weight();
         let mut found: Vec<Found<'_>> = self
             .places()
             .filter(|(_, place)| query.admits(&place.entry))
-            .map(|(slot, place)| scores.found(slot, place))
+            .map(|(slot, place)| scores.found(slot, place, title_weight))
             .filter(|found| found.score > 0.0)
             .collect();
         // One more than asked for: the margin of the last is over the one behind it.
@@ -75,13 +94,13 @@ impl Index {
             found.truncate(kept);
         }
         found.sort_unstable_by(Found::ranked);
-        let ceiling = Ceiling::of(self, terms);
+        let ceiling = self.ceiling(terms);
         let mut surest = 1.0;
         let mut hits = Vec::with_capacity(query.limit.min(found.len()));
         for (rank, hit) in found.iter().take(query.limit).enumerate() {
             let behind = found.get(rank + 1).map_or(0.0, |next| next.score);
             let features = Features {
-                share: hit.score / ceiling.of_title(hit.place.title_weight()),
+                share: hit.score / ceiling,
                 title: self.title_overlap(hit.place, terms),
                 score: hit.score / (terms.weight * self.bodies.scale()),
                 margin: (hit.score - behind) / hit.score,
@@ -89,9 +108,39 @@ impl Index {
             // What ranks lower is not surer, however alone it stands.
             surest = features.confidence().min(surest);
             let entry = Arc::clone(&hit.place.entry);
-            hits.push(Hit { entry, passage: hit.passage, score: hit.score, confidence: surest });
+            let on_topic = self.on_topic(hit.slot, terms);
+            hits.push(Hit { entry, passage: hit.passage, score: hit.score, confidence: surest, on_topic });
         }
         hits
+    }
+
+    /// What titles weigh on their own here.
+    pub(super) fn title_weight(&self) -> f32 {
+        let questions = self.question_titles as f32 / self.len().max(1) as f32;
+        TITLE_WEIGHT + (QUESTION_TITLE_WEIGHT - TITLE_WEIGHT) * questions
+    }
+
+    /// The most that a question's terms could give an article. Words and grams both count in article and passage.
+    pub(super) fn ceiling(&self, terms: &QueryTerms) -> f32 {
+        let worth = |word: &QueryTerm| known_rarity(&self.passages, &word.stems) * word.soft_weight();
+        let words: f32 = terms.words.iter().map(worth).sum();
+        let grams: f32 =
+            terms.grams.iter().map(|(gram, weight)| self.passage_grams.rarity(*gram) * weight).sum();
+        let most = SATURATION * (words * (2.0 + self.title_weight()) + GRAM_WEIGHT * grams * 2.0);
+        most.max(f32::MIN_POSITIVE)
+    }
+
+    /// Which share of the newest question's telling words stands in the article.
+    fn on_topic(&self, slot: Slot, terms: &QueryTerms) -> f32 {
+        let (mut asked, mut known) = (0.0, 0.0);
+        for word in terms.newest().iter().filter(|word| !word.is_stop) {
+            let worth = known_rarity(&self.bodies, &word.stems);
+            asked += worth;
+            if word.stems.iter().any(|stem| self.bodies.has(*stem, slot)) {
+                known += worth;
+            }
+        }
+        if asked == 0.0 { 1.0 } else { known / asked }
     }
 
     /// F1 of two shares: of the question's rare words in the title, and of the title's in the question.
@@ -147,18 +196,19 @@ impl Scores {
         Self { articles, titles, passages }
     }
 
-    fn found<'a>(&self, slot: usize, place: &'a Place) -> Found<'a> {
+    fn found<'a>(&self, slot: usize, place: &'a Place, title_weight: f32) -> Found<'a> {
         let of_passages = &self.passages[place.passages()];
         let (passage, best) = of_passages
             .iter()
             .enumerate()
             .fold((0, 0.0), |best, (at, score)| if *score > best.1 { (at, *score) } else { best });
-        let score = self.articles[slot] + place.title_weight() * self.titles[slot] + best;
-        Found { place, passage, score }
+        let score = self.articles[slot] + title_weight * self.titles[slot] + best;
+        Found { slot: slot as Slot, place, passage, score }
     }
 }
 
 struct Found<'a> {
+    slot: Slot,
     place: &'a Place,
     passage: usize,
     score: f32,
@@ -171,42 +221,10 @@ impl Found<'_> {
     }
 }
 
-/// The most that a question's terms could give an article.
-struct Ceiling {
-    words: f32,
-    grams: f32,
-}
-
-impl Ceiling {
-    fn of(index: &Index, terms: &QueryTerms) -> Self {
-        let worth = |word: &QueryTerm| known_rarity(&index.passages, &word.stems) * word.soft_weight();
-        Self {
-            words: terms.words.iter().map(worth).sum(),
-            grams: terms.grams.iter().map(|(gram, weight)| index.passage_grams.rarity(*gram) * weight).sum(),
-        }
-    }
-
-    /// With a title that weighs this much. Words and grams both count in article and passage.
-    fn of_title(&self, title_weight: f32) -> f32 {
-        let ceiling = SATURATION * (self.words * (2.0 + title_weight) + GRAM_WEIGHT * self.grams * 2.0);
-        ceiling.max(f32::MIN_POSITIVE)
-    }
-}
-
 /// How much a word tells, in the form in which it occurs; one that does not occur tells most.
 fn known_rarity(field: &Field, stems: &[Stem]) -> f32 {
     // A stem that stands nowhere is the rarest of all, so the minimum is a known one's if there is one.
     stems.iter().map(|stem| field.rarity(*stem)).reduce(f32::min).unwrap_or_default()
-}
-
-impl Place {
-    fn title_weight(&self) -> f32 {
-        if self.entry.article.fields.title.trim_end().ends_with('?') {
-            QUESTION_TITLE_WEIGHT
-        } else {
-            TITLE_WEIGHT
-        }
-    }
 }
 
 impl Query {

@@ -92,6 +92,27 @@ fn a_follow_up_is_read_with_what_was_asked_before() {
 }
 
 #[test]
+fn what_was_asked_before_makes_nothing_surer_of_another_subject() {
+    let index = shop();
+    let sureness = |turns: &[&str]| ask(&index, turns).first().map_or(0.0, |hit| hit.confidence);
+    let before = "Can I exchange a gift card for money?";
+    assert!(sureness(&[before, "and how long is it valid?"]) > sureness(&["and how long is it valid?"]));
+    for other in ["Is the president open to questions?", "xylophone lessons"] {
+        assert!(sureness(&[before, other]) <= sureness(&[other]), "{other}");
+    }
+}
+
+#[test]
+fn titles_weigh_more_where_they_are_questions_and_the_same_for_all() {
+    let mut index = shop();
+    let before = index.title_weight();
+    put(&mut index, entry(6, "Do you ship abroad? [FAQ]", "en", "Yes, everywhere."));
+    assert!(index.title_weight() > before);
+    remove(&mut index, 6);
+    assert_eq!(index.title_weight(), before);
+}
+
+#[test]
 fn what_nothing_is_about_finds_nothing() {
     assert!(ask(&shop(), &["xylophone"]).is_empty());
     assert!(ask(&shop(), &[""]).is_empty());
@@ -172,7 +193,8 @@ proptest! {
         for change in changes {
             match change {
                 Change::Put(number, words) => {
-                    let entry = entry(number, WORDS[words[0] as usize], "en", &content(&words));
+                    let title = format!("{}{}", WORDS[words[0] as usize], if words.len() % 3 == 0 { "?" } else { "" });
+                    let entry = entry(number, &title, "en", &content(&words));
                     put(&mut index, Arc::clone(&entry));
                     left.insert(number, entry);
                 }
