@@ -238,6 +238,22 @@ fn a_body_that_breaks_off_leaves_what_was_stored_and_says_so() {
 }
 
 #[test]
+fn a_body_that_stands_still_is_given_up_and_its_import_says_why() {
+    let server = Server::start();
+    let org = server.organization();
+    let mut slow = Slow::begin(&server, &org.primary_key, "");
+    slow.send(&line("a", "x"));
+    newest(&org, "a line is stored", |import| import["counts"]["created"] == 1);
+    // Half a line is none.
+    slow.send(&[&line("b", "x"), "{\"external_id\":\"c\""].concat());
+    let refused = slow.0.reply().refused(408, "request_timeout");
+    let path = format!("/v1/knowledge/imports/{}", refused["error"]["import_id"].as_str().unwrap());
+    let broken = org.get(&path).status(200);
+    assert_eq!((&broken["state"], &broken["counts"]["created"]), (&json!("failed"), &json!(2)));
+    assert!(broken["error"].as_str().unwrap().contains("request_timeout"), "{}", broken.text());
+}
+
+#[test]
 fn a_crash_in_the_middle_loses_nothing_that_was_counted() {
     let mut server = Server::start();
     let org = server.organization();
