@@ -21,6 +21,10 @@ use openclaw_actors::{
     writer::Writer,
 };
 
+/// The server's own, whose figures these are.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Longer than a conversation keeps its history.
 const SETTLE: Duration = Duration::from_secs(12);
 
