@@ -4,11 +4,12 @@
 //! one piece, and holds no more than that piece: a slow reader costs its position.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     fmt::Write,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -54,6 +55,14 @@ const END_OF_BLOCK: &[u8] = b"\n\n";
 
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
+/// Blocks are written into memory that all streams of a worker share: what is handed on is copied to the connection at
+/// once, so the same bytes are used again and again.
+const OUT_BYTES: usize = 32 << 10;
+
+thread_local! {
+    static OUT: Cell<BytesMut> = Cell::new(BytesMut::with_capacity(OUT_BYTES));
+}
+
 /// A stream whose reader has seen all of it: a repeated POST is answered so.
 pub(super) fn nothing_more(content_location: Option<String>) -> HttpResponse {
     head(content_location).body(GREETING)
@@ -88,6 +97,8 @@ pub(super) struct Events {
     /// What was written last was followed by a question for more.
     asked_again: bool,
     keep_alive: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
     ended: bool,
 }
 
@@ -107,6 +118,7 @@ impl Events {
             written_at: now,
             asked_again: true,
             keep_alive: Box::pin(sleep_until(now + KEEP_ALIVE_EVERY)),
+            waker: None,
             ended: false,
         }
     }
@@ -128,7 +140,7 @@ impl Events {
         head(content_location).streaming(self)
     }
 
-    fn take_frames(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) {
+    fn take_frames(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
         match self.reader.poll_frames(cx, &mut self.frames) {
             Poll::Ready(Ok(more)) => {
                 if !more {
@@ -144,15 +156,15 @@ impl Events {
         let mut frames = std::mem::take(&mut self.frames);
         out.reserve(frames.iter().map(|frame| frame.size() + BLOCK_AROUND).sum());
         for frame in frames.drain(..) {
+            if let Some(timing) = &mut self.timing {
+                timing.saw(&frame, now.into_std());
+            }
             self.write(out, &frame);
         }
         self.frames = frames;
     }
 
     fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
-        if let Some(timing) = &mut self.timing {
-            timing.saw(frame);
-        }
         self.begin_block(out, frames::kind(frame), frames::cursor(frame));
         self.json.write(out, frame);
         out.extend_from_slice(END_OF_BLOCK);
@@ -195,10 +207,39 @@ impl Events {
         !self.asked_again && now.duration_since(self.written_at) >= LAGGING_AFTER
     }
 
-    fn written(&mut self, out: BytesMut, now: Instant) -> Poll<Option<Result<Bytes, Infallible>>> {
-        self.written_at = now;
-        self.asked_again = false;
-        Poll::Ready(Some(Ok(out.freeze())))
+    /// Appends what there is to say now.
+    fn say(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
+        if self.is_lagging(now) {
+            return self.say_goodbye(out, Goodbye::Lagging);
+        }
+        self.asked_again = true;
+        if !std::mem::replace(&mut self.greeted, true) {
+            out.extend_from_slice(GREETING);
+        }
+        if self.active.poll_revoked(cx).is_ready() {
+            return self.say_goodbye(out, Goodbye::Revoked);
+        }
+        self.take_frames(out, now, cx);
+        if out.is_empty() && !self.ended {
+            self.keep_alive(out, now, cx);
+        }
+    }
+
+    fn keep_alive(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
+        let kept = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        // The timer knows whom to wake: nothing to ask it before it is due.
+        if kept && now < self.keep_alive.deadline() {
+            return;
+        }
+        self.waker = Some(cx.waker().clone());
+        while out.is_empty() && self.keep_alive.as_mut().poll(cx).is_ready() {
+            // Not put off at every write, which would cost more than firing early now and then.
+            let silent_by = self.written_at + KEEP_ALIVE_EVERY;
+            if silent_by <= now {
+                out.extend_from_slice(KEEP_ALIVE);
+            }
+            self.keep_alive.as_mut().reset(if silent_by <= now { now + KEEP_ALIVE_EVERY } else { silent_by });
+        }
     }
 }
 
@@ -211,30 +252,16 @@ impl Stream for Events {
             return Poll::Ready(None);
         }
         let now = Instant::now();
-        let mut out = BytesMut::new();
-        if this.is_lagging(now) {
-            this.say_goodbye(&mut out, Goodbye::Lagging);
-            return this.written(out, now);
-        }
-        this.asked_again = true;
-        if !std::mem::replace(&mut this.greeted, true) {
-            out.extend_from_slice(GREETING);
-        }
-        if this.active.poll_revoked(cx).is_ready() {
-            this.say_goodbye(&mut out, Goodbye::Revoked);
-            return this.written(out, now);
-        }
-        this.take_frames(&mut out, cx);
-        while out.is_empty() && !this.ended && this.keep_alive.as_mut().poll(cx).is_ready() {
-            // Not put off at every write, which would cost more than firing early now and then.
-            let silent_by = this.written_at + KEEP_ALIVE_EVERY;
-            if silent_by <= now {
-                out.extend_from_slice(KEEP_ALIVE);
+        let mut out = OUT.take();
+        this.say(&mut out, now, cx);
+        let said = if out.is_empty() { Bytes::new() } else { out.split().freeze() };
+        OUT.set(out);
+        match (said.is_empty(), this.ended) {
+            (false, _) => {
+                this.written_at = now;
+                this.asked_again = false;
+                Poll::Ready(Some(Ok(said)))
             }
-            this.keep_alive.as_mut().reset(if silent_by <= now { now + KEEP_ALIVE_EVERY } else { silent_by });
-        }
-        match (out.is_empty(), this.ended) {
-            (false, _) => this.written(out, now),
             (true, true) => Poll::Ready(None),
             (true, false) => Poll::Pending,
         }

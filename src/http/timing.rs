@@ -14,17 +14,22 @@ pub(super) struct Timing {
     model: String,
     asked_at: Instant,
     last_piece_at: Option<Instant>,
+    /// Gaps between pieces, in seconds, not yet counted.
+    gaps: Vec<f64>,
 }
+
+/// Gaps that are counted together: the histogram is one for all workers, and its lock moves between their cores.
+const GAPS_AT_ONCE: usize = 64;
 
 impl Timing {
     pub(super) fn new(model: String, asked_at: Instant) -> Self {
-        Self { model, asked_at, last_piece_at: None }
+        Self { model, asked_at, last_piece_at: None, gaps: Vec::new() }
     }
 
-    /// A frame is about to be written.
-    pub(super) fn saw(&mut self, frame: &Frame) {
+    /// A frame is written now.
+    pub(super) fn saw(&mut self, frame: &Frame, now: Instant) {
         match frame {
-            Frame::Delta { .. } => self.saw_text(),
+            Frame::Delta { .. } => self.saw_text(now),
             Frame::Event(event, _) if event.kind.is_terminal() => self.ended(),
             Frame::Event(..) | Frame::Notice(_) | Frame::Gap { .. } | Frame::Closing(_) => {}
         }
@@ -36,10 +41,14 @@ impl Timing {
         METRICS.time_to_completion.get_or_create(&self.label()).observe(took);
     }
 
-    fn saw_text(&mut self) {
-        let now = Instant::now();
+    fn saw_text(&mut self, now: Instant) {
         match self.last_piece_at.replace(now) {
-            Some(last) => METRICS.inter_token.observe(now.duration_since(last).as_secs_f64()),
+            Some(last) => {
+                self.gaps.push(now.duration_since(last).as_secs_f64());
+                if self.gaps.len() == GAPS_AT_ONCE {
+                    self.count_gaps();
+                }
+            }
             None => {
                 let took = now.duration_since(self.asked_at).as_secs_f64();
                 METRICS.time_to_first_token.get_or_create(&self.label()).observe(took);
@@ -47,7 +56,17 @@ impl Timing {
         }
     }
 
+    fn count_gaps(&mut self) {
+        self.gaps.drain(..).for_each(|gap| METRICS.inter_token.observe(gap));
+    }
+
     fn label(&self) -> ByModel {
         ByModel { model: self.model.clone() }
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        self.count_gaps();
     }
 }

@@ -1,23 +1,41 @@
 //! The news that the server is about to stop, for streams to say goodbye and for waits to end.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
 use tokio::sync::watch;
 
 /// Tells.
 #[derive(Debug)]
-pub(super) struct Announcer(watch::Sender<bool>);
+pub(super) struct Announcer {
+    announced: Arc<AtomicBool>,
+    tell: watch::Sender<()>,
+}
 
 /// Is told. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stopping(watch::Receiver<bool>);
+pub struct Stopping {
+    announced: Arc<AtomicBool>,
+    told: watch::Receiver<()>,
+}
 
 pub(super) fn channel() -> (Announcer, Stopping) {
-    let (tell, told) = watch::channel(false);
-    (Announcer(tell), Stopping(told))
+    let announced = Arc::default();
+    let (tell, told) = watch::channel(());
+    (Announcer { announced: Arc::clone(&announced), tell }, Stopping { announced, told })
 }
 
 impl Announcer {
     pub(super) fn announce(&self) {
-        self.0.send_replace(true);
+        self.announced.store(true, Ordering::Release);
+        self.tell.send_replace(());
     }
 }
 
@@ -25,12 +43,24 @@ impl Stopping {
     /// Has it been announced?
     #[must_use]
     pub fn is_announced(&self) -> bool {
-        *self.0.borrow()
+        self.announced.load(Ordering::Acquire)
     }
 
-    /// Waits until it is announced.
-    pub async fn announced(mut self) {
+    /// Waits until it is announced. Every connection waits for this beside all it does, so asking again costs next to
+    /// nothing.
+    pub async fn announced(self) {
+        let Self { announced, mut told } = self;
         // An error means that the server is gone.
-        drop(self.0.wait_for(|stopping| *stopping).await);
+        let mut waiting = pin!(async { drop(told.wait_for(|()| announced.load(Ordering::Acquire)).await) });
+        let mut kept: Option<Waker> = None;
+        poll_fn(|cx| {
+            let is_kept = kept.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if is_kept && !announced.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            kept = Some(cx.waker().clone());
+            waiting.as_mut().poll(cx)
+        })
+        .await;
     }
 }

@@ -432,18 +432,21 @@ impl Handler<LeaveIfResting> for ConversationActor {
 
 impl StreamHandler<FromModel> for ConversationActor {
     fn handle(&mut self, FromModel { stamp, item }: FromModel, ctx: &mut Context<Self>) {
-        let at = Timestamp::now();
-        if let Some(machine) = self.machine() {
-            match item {
-                Ok(Chunk::Text(text)) => {
-                    let shown = machine.text(stamp, text, at);
-                    if let (Some(text), Some(feed)) = (shown, &self.feed) {
-                        feed.append(stamp.turn, stamp.attempt, &text);
-                    }
+        let Some(machine) = self.machine() else { return };
+        match item {
+            Ok(Chunk::Text(text)) => {
+                let shown = machine.text(stamp, text, Timestamp::now);
+                let goes_on = !machine.has_effects();
+                if let (Some(text), Some(feed)) = (shown, &self.feed) {
+                    feed.append(stamp.turn, stamp.attempt, &text);
                 }
-                Ok(Chunk::Done(finished)) => machine.ended(stamp, Ok(finished), at),
-                Err(error) => machine.ended(stamp, Err(error), at),
+                // A token changes nothing but the feed.
+                if goes_on {
+                    return;
+                }
             }
+            Ok(Chunk::Done(finished)) => machine.ended(stamp, Ok(finished), Timestamp::now()),
+            Err(error) => machine.ended(stamp, Err(error), Timestamp::now()),
         }
         self.carry_out(ctx);
     }

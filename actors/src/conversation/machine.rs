@@ -171,6 +171,10 @@ impl<T> Machine<T> {
         mem::take(&mut self.effects)
     }
 
+    pub(super) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     pub(super) fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }
@@ -259,12 +263,17 @@ impl<T> Machine<T> {
 
     /// More text from the model. What of it is to be shown comes back at once, before any other effect: this happens a
     /// hundred times as often as all the rest.
-    pub(super) fn text(&mut self, stamp: Stamp, mut text: String, at: Timestamp) -> Option<String> {
+    pub(super) fn text(
+        &mut self,
+        stamp: Stamp,
+        mut text: String,
+        now: impl Fn() -> Timestamp,
+    ) -> Option<String> {
         let answer = self.answer.as_mut().filter(|answer| answer.stamp == stamp && !answer.sealed)?;
         let room = MAX_ANSWER_BYTES - answer.text.len();
         let cut = text.len() > room;
         text.truncate(text.floor_char_boundary(room));
-        answer.first_token_at.get_or_insert(at);
+        answer.first_token_at.get_or_insert_with(&now);
         answer.text.push_str(&text);
         if cut {
             // What was shown is an answer; nobody reads further.
@@ -275,7 +284,7 @@ impl<T> Machine<T> {
                 usage: Usage::default(),
                 model: String::new(),
             };
-            self.ended(stamp, Ok(whole), at);
+            self.ended(stamp, Ok(whole), now());
         }
         (!text.is_empty()).then_some(text)
     }

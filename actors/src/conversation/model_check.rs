@@ -169,7 +169,7 @@ impl World {
         let Some(stamp) = self.model else { return false };
         match input {
             Input::Text => {
-                if let Some(text) = self.machine.text(stamp, "né ".to_owned(), NOW) {
+                if let Some(text) = self.machine.text(stamp, "né ".to_owned(), || NOW) {
                     assert_ne!(self.sealed, Some(stamp), "no byte is shown after a seal");
                     self.shown.push_str(&text);
                 }
