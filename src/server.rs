@@ -17,6 +17,8 @@ use actix_web::{dev::ServerHandle, web};
 use openclaw_actors::{
     answer::{
         Answerers, Model,
+        cache::AnswerCache,
+        grounded::Builtin,
         openai::{Endpoint, OpenAi},
     },
     conversation::directory::{ConversationOptions, Directory, REST_AFTER},
@@ -159,7 +161,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let knowledge = Knowledge::start(store.clone(), writer.clone());
     knowledge.look_after().await?;
     let organizations = Organizations::new(&store, &writer);
-    let answerers = answerers(&config, &knowledge, &organizations)?;
+    let answerers = answerers(&config, &store, &knowledge, &organizations)?;
     let directory = directory(&config, &store, &writer, answerers);
     let parts = web::Data::new(Parts {
         directory,
@@ -199,6 +201,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// What answers, in the order of the configuration.
 fn answerers(
     config: &Config,
+    store: &Store,
     knowledge: &Knowledge,
     organizations: &Organizations,
 ) -> Result<Answerers, StartError> {
@@ -207,7 +210,10 @@ fn answerers(
     for provider in &config.model.providers {
         match provider {
             Provider::Synthetic => models.push(synthetic()),
-            Provider::Builtin => models.push(Model::Builtin(knowledge.clone())),
+            Provider::Builtin => models.push(Model::Builtin(Builtin {
+                knowledge: knowledge.clone(),
+                organizations: organizations.clone(),
+            })),
             Provider::OpenAi => {
                 // The configuration was checked: the endpoint is named.
                 if let Some(settings) = config.model.openai.settings() {
@@ -216,6 +222,7 @@ fn answerers(
                         endpoint,
                         knowledge.clone(),
                         organizations.clone(),
+                        config.model.openai.cache_answers.then(|| AnswerCache::new(store.clone())),
                     )));
                 }
             }

@@ -27,6 +27,8 @@ pub struct OpenAiModel {
     pub api_key: Option<Secret>,
     /// The model's name there; messages name it so, and turns show it.
     pub model: Option<String>,
+    /// The same first question, with the same articles, gets the answer that it got before; `"cache": "exact"` on the turn.
+    pub cache_answers: bool,
     /// To a connection, its name looked up and TLS agreed.
     pub connect_timeout_ms: NonZeroU64,
     /// To the first text, over all tries; then the next provider is asked.
@@ -44,6 +46,7 @@ impl Default for OpenAiModel {
             base_url: None,
             api_key: None,
             model: None,
+            cache_answers: true,
             connect_timeout_ms: milliseconds(connect),
             first_token_timeout_ms: milliseconds(first_token),
             between_tokens_timeout_ms: milliseconds(between_tokens),

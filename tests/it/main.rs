@@ -25,6 +25,7 @@ mod streams;
 mod talk;
 mod turns;
 mod upstream;
+mod upstream_cache;
 mod upstream_guards;
 mod upstream_litellm;
 mod upstream_odd;

@@ -18,6 +18,8 @@ pub(crate) fn server_with(upstream: &Upstream, providers: &str, settings: &[(&st
         ("model.openai.base_url", &url),
         ("model.openai.api_key", KEY),
         ("model.openai.model", "test-model"),
+        // Tests ask the same over and over, and look at what the upstream is asked each time.
+        ("model.openai.cache_answers", "false"),
     ];
     Server::with(&[&ours, settings].concat())
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream, stream::LocalBoxStream};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::{
     ids::{ArticleId, ConversationId, OrgId, TurnId},
-    knowledge::Knowledge,
+    organization::{Organizations, Settings},
 };
 
 /// Who said something, as a model sees it.
@@ -54,6 +55,8 @@ pub struct Question {
     pub model: Option<String>,
     /// How a load test wants its answer, if the message said so.
     pub synthetic: Option<synthetic::Synthetic>,
+    /// It was answered before, and whoever asked wants another answer.
+    pub repeats: bool,
 }
 
 /// A piece of an answer.
@@ -78,6 +81,8 @@ pub struct Finished {
     pub usage: Usage,
     /// The model that answered.
     pub model: String,
+    /// It is one that was kept: the model was not asked.
+    pub cached: bool,
 }
 
 /// What an answerer decided.
@@ -140,6 +145,7 @@ pub type AnswerStream = LocalBoxStream<'static, Result<Chunk, AnswerError>>;
 /// Bytes of an answer; more are neither shown nor stored. The longest answers of models in use stay below half of it.
 pub const LONGEST_ANSWER: usize = 64 * 1024;
 
+pub mod cache;
 mod fallback;
 pub mod grounded;
 pub mod openai;
@@ -158,7 +164,7 @@ pub struct Answerers {
 #[derive(Debug, Clone)]
 pub enum Model {
     /// The words of the organization's articles.
-    Builtin(Knowledge),
+    Builtin(grounded::Builtin),
     /// Text of a given length at a given pace.
     Synthetic(synthetic::Synthetic),
     /// An endpoint that speaks OpenAI's `/chat/completions`.
@@ -178,13 +184,23 @@ impl Model {
 
     fn answer(&self, question: &Question) -> AnswerStream {
         match self {
-            Self::Builtin(knowledge) => {
-                grounded::answer(knowledge, question, grounded::Thresholds::default())
-            }
+            Self::Builtin(model) => model.answer(question),
             Self::Synthetic(options) => {
                 synthetic::answer(question.synthetic.clone().unwrap_or_else(|| options.clone()), question)
             }
             Self::OpenAi(model) => model.answer(question),
+        }
+    }
+}
+
+/// What an organization has chosen, as of a second ago.
+async fn settings(organizations: &Organizations, org: OrgId) -> Result<Settings, AnswerError> {
+    match organizations.recent(org).await {
+        // Erased just now: whatever is said, nobody reads it.
+        Ok(organization) => Ok(organization.map(|found| found.settings.clone()).unwrap_or_default()),
+        Err(error) => {
+            warn!(org.id = %org, error = &error as &dyn std::error::Error, "an organization's settings could not be read");
+            Err(AnswerError { code: "unavailable", message: "the answer could not be prepared" })
         }
     }
 }
@@ -201,6 +217,15 @@ impl Answerers {
     pub fn with_others(models: Vec<Model>, others: Vec<Model>) -> Self {
         let preferred = models.len();
         Self { models: models.into_iter().chain(others).collect(), preferred }
+    }
+
+    /// Drops whatever was kept of a conversation that is being erased.
+    pub fn forget(&self, conversation: ConversationId) {
+        for model in &*self.models {
+            if let Model::OpenAi(model) = model {
+                model.forget(conversation);
+            }
+        }
     }
 
     /// Their names, in order of preference.

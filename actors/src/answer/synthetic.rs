@@ -139,6 +139,7 @@ async fn next(mut state: State) -> Option<(Result<Chunk, AnswerError>, Option<St
             confidence: None,
             usage,
             model: MODEL.into(),
+            cached: false,
         };
         return Some((Ok(Chunk::Done(finished)), None));
     }

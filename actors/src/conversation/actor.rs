@@ -295,6 +295,9 @@ impl ConversationActor {
         if open && self.feed.is_none() {
             self.feed = Some(self.directory.feed(self.key));
         }
+        if change.erases {
+            self.directory.answerers().forget(self.key.1);
+        }
         if let Some(history) = &mut self.history {
             history.extend(change.events.iter().filter_map(|(_, message)| message.as_ref()));
         }

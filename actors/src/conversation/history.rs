@@ -98,6 +98,7 @@ impl History {
             said: said.collect(),
             model: turn.options.model.clone(),
             synthetic: turn.options.synthetic.clone(),
+            repeats: turn.retry_of.is_some(),
         })
     }
 }

@@ -283,6 +283,7 @@ impl<T> Machine<T> {
                 confidence: None,
                 usage: Usage::default(),
                 model: String::new(),
+                cached: false,
             };
             self.ended(stamp, Ok(whole), now());
         }

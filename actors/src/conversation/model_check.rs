@@ -359,6 +359,7 @@ fn finished() -> Finished {
         confidence: None,
         usage: Usage::default(),
         model: "model".to_owned(),
+        cached: false,
     }
 }
 

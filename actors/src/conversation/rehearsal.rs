@@ -30,6 +30,7 @@ pub fn answered(org: OrgId, question: &str, answer: &str) -> Option<Op> {
         confidence: None,
         usage: Usage::default(),
         model: synthetic::MODEL.into(),
+        cached: false,
     };
     let at = Timestamp::now();
     let shown = Shown { text: answer, first_token_at: Some(at) };

@@ -18,6 +18,7 @@ use super::{AnswerError, AnswerStream, Chunk, Citation, Finished, Outcome, Quest
 use crate::knowledge::Knowledge;
 use crate::knowledge::index::{Hit, Query};
 use crate::knowledge::language::Language;
+use crate::organization::{Organizations, Settings};
 
 /// The name of the model in `GET /v1/models` and on turns.
 pub const MODEL: &str = "builtin";
@@ -28,7 +29,7 @@ const SUGGESTIONS: usize = 3;
 /// How sure the search must be, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// To answer. Of questions that the articles do not answer at all, fewer than 3 in 100 pass it.
+    /// To answer. Of questions about other things than the articles, at most 1 in 100 passes the default.
     pub answer: f32,
     /// To suggest titles.
     pub suggest: f32,
@@ -37,6 +38,38 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self { answer: 0.5, suggest: 0.2 }
+    }
+}
+
+impl From<&Settings> for Thresholds {
+    fn from(settings: &Settings) -> Self {
+        Self { answer: settings.answer_threshold as f32, suggest: settings.suggest_threshold as f32 }
+    }
+}
+
+/// The builtin model. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Builtin {
+    /// What it answers from.
+    pub knowledge: Knowledge,
+    /// How sure each organization wants it to be.
+    pub organizations: Organizations,
+}
+
+impl Builtin {
+    /// Answers from the articles of the question's organization, as sure as that wants it.
+    #[must_use]
+    pub fn answer(&self, question: &Question) -> AnswerStream {
+        let (model, question) = (self.clone(), question.clone());
+        async move {
+            match super::settings(&model.organizations, question.org).await {
+                Ok(settings) => answer(&model.knowledge, &question, Thresholds::from(&settings)),
+                Err(error) => stream::iter([Err(error)]).boxed_local(),
+            }
+        }
+        .into_stream()
+        .flatten()
+        .boxed_local()
     }
 }
 
@@ -162,7 +195,7 @@ fn chunks(composed: Composed, prompt_tokens: u64) -> Vec<Result<Chunk, AnswerErr
     let mut chunks: Vec<_> =
         text.split_inclusive(char::is_whitespace).map(|word| Ok(Chunk::Text(word.to_owned()))).collect();
     let model = MODEL.to_owned();
-    chunks.push(Ok(Chunk::Done(Finished { outcome, citations, confidence, usage, model })));
+    chunks.push(Ok(Chunk::Done(Finished { outcome, citations, confidence, usage, model, cached: false })));
     chunks
 }
 

@@ -110,6 +110,7 @@ async fn an_answer_streams_word_by_word_and_ends_with_what_is_known_of_it() {
         said: vec![Said { by: Speaker::Customer, text: text.into() }],
         model: None,
         synthetic: None,
+        repeats: false,
     };
     // One article makes no statistics: any hit is an answer here.
     let eager = Thresholds { answer: 0.0, suggest: 0.0 };

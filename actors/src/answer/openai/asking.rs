@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     answer::{
-        AnswerError, AnswerStream, Question,
+        self, AnswerError, AnswerStream, Chunk, Question,
+        cache::{self, AnswerCache, Key},
         grounded::{self, Thresholds},
     },
     knowledge::{
@@ -63,22 +64,49 @@ struct StreamOptions {
 
 impl Asking {
     async fn begin(self) -> Result<AnswerStream, AnswerError> {
-        let organization = self.model.0.organizations.recent(self.question.org).await;
-        let settings = match organization {
-            // Erased just now: whatever is said, nobody reads it.
-            Ok(organization) => organization.map(|found| found.settings.clone()).unwrap_or_default(),
-            Err(error) => {
-                warn!(org.id = %self.question.org, error = &error as &dyn std::error::Error, "an organization's settings could not be read");
-                return Err(AnswerError { code: "unavailable", message: "the answer could not be prepared" });
-            }
-        };
+        let settings = answer::settings(&self.model.0.organizations, self.question.org).await?;
         let hits = self.search().await?;
         if settings.strict_grounding && !is_found(&hits, &settings) {
-            let thresholds = thresholds(&settings);
+            let thresholds = Thresholds::from(&settings);
             return Ok(grounded::answer(&self.model.0.knowledge, &self.question, thresholds));
         }
+        let Some((cache, key)) = self.kept_as(&hits) else {
+            let reading = self.ask(hits).await.map_err(|failure| failure.kind.error())?;
+            return Ok(reading.into_stream());
+        };
+        if let Some(chunks) = cache.get(&key).await {
+            return Ok(stream::iter(chunks.map(Ok)).boxed_local());
+        }
+        let question = self.question.clone();
         let reading = self.ask(hits).await.map_err(|failure| failure.kind.error())?;
-        Ok(reading.into_stream())
+        let mut text = String::new();
+        let kept = reading.into_stream().inspect(move |chunk| match chunk {
+            Ok(Chunk::Text(piece)) => text.push_str(piece),
+            Ok(Chunk::Done(finished)) => cache.keep(key, &question, &text, finished),
+            Err(_) => {}
+        });
+        Ok(kept.boxed_local())
+    }
+
+    /// Where an answer to this question with these passages is kept, if it may be.
+    fn kept_as(&self, hits: &[Hit]) -> Option<(AnswerCache, Key)> {
+        let cache = self.model.0.cache.clone().filter(|_| cache::is_standalone(&self.question))?;
+        let mut question = self.question.clone();
+        for said in &mut question.said {
+            said.text = said.text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ").into();
+        }
+        let prompt = serde_json::to_vec(&prompt::messages(&question, hits)).ok()?;
+        let source = |hit: &Hit| {
+            let article = &hit.entry.article;
+            let (url, title) = (&article.fields.url, &article.fields.title);
+            // The prompt shows neither all of a title nor where it stands, and a citation both.
+            format!("{} {} {} {url:?} {title:?}", article.id, article.version, hit.passage)
+        };
+        let sources: Vec<String> = hits.iter().map(source).collect();
+        let org = self.question.org.to_string();
+        let parts = [org.as_bytes(), self.model.name().as_bytes(), &prompt];
+        let key = cache::key(parts.into_iter().chain(sources.iter().map(String::as_bytes)));
+        Some((cache, key))
     }
 
     /// The same search as the builtin answerer's, with earlier questions, for more articles.
@@ -157,10 +185,6 @@ impl Asking {
 /// Is there anything that the builtin answerer would not call "I don't know"?
 fn is_found(hits: &[Hit], settings: &Settings) -> bool {
     hits.first().is_some_and(|best| f64::from(best.confidence) >= settings.suggest_threshold)
-}
-
-fn thresholds(settings: &Settings) -> Thresholds {
-    Thresholds { answer: settings.answer_threshold as f32, suggest: settings.suggest_threshold as f32 }
 }
 
 /// Tells the breaker and the log, once per answer. Neither the upstream's words nor its address stand there.

@@ -11,6 +11,7 @@
 //! - "Nothing was found" for `strict_grounding` is what the builtin answerer calls it: no article above the
 //!   organization's `suggest_threshold`. Then it answers, and the upstream is not called.
 //! - Text alone counts as a token. Comments, empty pieces and a model's reasoning extend no deadline.
+//! - An answer from the cache ([`super::cache`]) has used no tokens, and its turn says `"cache": "exact"`.
 //! - The number of tokens, where the upstream does not tell, is a quarter of the characters.
 
 mod asking;
@@ -36,8 +37,8 @@ pub use self::{
     endpoint::{ApiKey, BaseUrl, Deadlines, Endpoint, Settings},
     failure::{Failure, Kind},
 };
-use super::{AnswerStream, Question};
-use crate::{knowledge::Knowledge, organization::Organizations};
+use super::{AnswerStream, Question, cache::AnswerCache};
+use crate::{ids::ConversationId, knowledge::Knowledge, organization::Organizations};
 
 /// An endpoint as a model that can be asked. Cheap to clone; clones share the breaker.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ struct Shared {
     endpoint: Endpoint,
     knowledge: Knowledge,
     organizations: Organizations,
+    /// `None` where it is switched off.
+    cache: Option<AnswerCache>,
     breaker: Arc<Breaker>,
     usage: UsageOption,
 }
@@ -55,9 +58,21 @@ struct Shared {
 impl OpenAi {
     /// Asks for nothing yet.
     #[must_use]
-    pub fn new(endpoint: Endpoint, knowledge: Knowledge, organizations: Organizations) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        knowledge: Knowledge,
+        organizations: Organizations,
+        cache: Option<AnswerCache>,
+    ) -> Self {
         let (breaker, usage) = (Arc::default(), UsageOption::default());
-        Self(Arc::new(Shared { endpoint, knowledge, organizations, breaker, usage }))
+        Self(Arc::new(Shared { endpoint, knowledge, organizations, cache, breaker, usage }))
+    }
+
+    /// Drops what was kept of a conversation that is being erased.
+    pub(super) fn forget(&self, conversation: ConversationId) {
+        if let Some(cache) = &self.0.cache {
+            cache.forget(conversation);
+        }
     }
 
     /// The model's name.

@@ -194,6 +194,7 @@ mod tests {
             said: said.iter().map(|(by, text)| Said { by: *by, text: (*text).into() }).collect(),
             model: None,
             synthetic: None,
+            repeats: false,
         }
     }
 

@@ -320,6 +320,7 @@ impl Reading {
                 completion_tokens: tokens(self.marks.content().chars().count() as u64),
             }),
             model: self.model.name().to_owned(),
+            cached: false,
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Ending, Shown, State, WAITING_TURNS};
 use crate::{
-    answer::{AnswerError, Outcome},
+    answer::{AnswerError, Outcome, cache::EXACT},
     clock::Timestamp,
     conversation::{
         messages::{NewMessage, OnBusy, Refusal},
@@ -187,6 +187,7 @@ impl Change {
                 turn.usage = Some(finished.usage);
                 turn.model = Some(finished.model);
                 turn.outcome = Some(finished.outcome);
+                turn.cache = finished.cached.then(|| EXACT.to_owned());
             }
             Ending::Stopped(reason) => {
                 turn.status = TurnStatus::Stopped;
