@@ -143,6 +143,8 @@ impl Store {
         let pool = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_WITHIN)
+            // A connection to a file does not go away by itself, and asking it first costs as much as a read.
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await
             .attempting("open the database")?;

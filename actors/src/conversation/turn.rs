@@ -32,7 +32,7 @@ pub(super) const ATTEMPTS: i64 = 3;
 
 /// What share of its answer's time the end of a turn waits for other commits to join: one in a hundred, which nobody
 /// who has read the answer notices.
-const ENDING_WAITS: u32 = 100;
+const ENDING_WAITS: u64 = 100;
 
 /// Pairs a conversation's metadata may have.
 pub(super) const METADATA_PAIRS: usize = 16;
@@ -135,7 +135,8 @@ impl State {
         // Its text is read already, unless another turn waits for its end.
         let ended = self.running().filter(|_| matches!(ending, Ending::Completed(_)) && self.open.len() == 1);
         let took = ended.and_then(|turn| turn.started_at).map_or(0, |since| at.0 - since.0);
-        change.patience = Duration::from_millis(u64::try_from(took).unwrap_or(0)) / ENDING_WAITS;
+        // Whole milliseconds, as timers count: an answer that took less waits for nobody.
+        change.patience = Duration::from_millis(u64::try_from(took).unwrap_or(0) / ENDING_WAITS);
         change.end_running(ending, shown);
         change.start_next();
         change
