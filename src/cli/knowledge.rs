@@ -1,5 +1,6 @@
 //! `openclaw-server knowledge`: articles, straight in the store or through a server.
 
+mod explain;
 mod export;
 mod files;
 mod import;

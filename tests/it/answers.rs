@@ -177,3 +177,32 @@ fn small_talk_is_answered_in_the_conversations_language_without_a_search() {
         );
     }
 }
+
+#[test]
+fn a_search_explains_how_each_score_came_about() {
+    let (server, org) = shop();
+    let search = |options: &[&str]| {
+        let command = ["knowledge", "search", "where is my parcle", "--org", &org.id, "--explain"];
+        let run = server.run(&[&command[..], options].concat());
+        assert!(run.status.success(), "{run:?}");
+        run.out
+    };
+    let shown = search(&[]);
+    for expected in
+        ["parcel (typed parcle)", "where stop word", "Where is my parcel?", "T  title", "confidence"]
+    {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let explained: Value = serde_json::from_str(&search(&["--json"])).unwrap();
+    let hit = &explained["hits"][0];
+    let number = |value: &Value| value.as_f64().unwrap();
+    let grams = number(&hit["article_grams"]) + number(&hit["passage_grams"]);
+    let sum = number(&hit["article"])
+        + number(&hit["passage"])
+        + number(&explained["gram_weight"]) * grams
+        + number(&explained["title_weight"]) * number(&hit["title_words"]);
+    assert!((sum - number(&hit["score"])).abs() < 1e-3, "{explained}");
+    let path = "/v1/knowledge/search?q=where%20is%20my%20parcle";
+    let found = org.get(path).status(200);
+    assert_eq!(format!("{:.3}", number(&found["data"][0]["score"])), format!("{:.3}", number(&hit["score"])));
+}

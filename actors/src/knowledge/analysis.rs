@@ -84,8 +84,13 @@ impl Analyser {
     }
 }
 
-/// The words of `text` in lower case: letters and digits, with the apostrophes between them.
+/// The words of `text` in lower case, and where they stand.
 fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+    places(text).map(|bytes| (bytes.clone(), written(&text[bytes])))
+}
+
+/// Where the words of `text` stand: letters and digits, with the apostrophes between them.
+pub(super) fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     let belongs = |c: char| c.is_alphanumeric() || is_combining_mark(c) || is_apostrophe(c);
     let mut rest = 0;
     std::iter::from_fn(move || {
@@ -98,9 +103,13 @@ fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
         let word = text[bytes.clone()].trim_start_matches(is_apostrophe);
         let start = bytes.end - word.len();
         let word = word.trim_end_matches(is_apostrophe);
-        let written = without_endings(&word.to_lowercase().replace('’', "'"));
-        (!word.is_empty()).then_some((start..start + word.len(), written))
+        (!word.is_empty()).then_some(start..start + word.len())
     })
+}
+
+/// A word as it is compared.
+pub(super) fn written(word: &str) -> String {
+    without_endings(&word.to_lowercase().replace('’', "'"))
 }
 
 fn is_apostrophe(c: char) -> bool {

@@ -11,7 +11,7 @@ use super::actor::KnowledgeIndexer;
 use super::article::StoredArticle;
 use super::idle;
 use super::import::{Counts, MOST_IMPORTS};
-use super::index::{Hit, Query};
+use super::index::{Explanation, Hit, Query};
 use super::messages::{
     ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, WriteBatch,
 };
@@ -83,6 +83,16 @@ impl Knowledge {
         }
         let searching = tokio::task::spawn_blocking(move || shelf.search(query));
         searching.await.map_err(|_| KnowledgeError::Restarting)
+    }
+
+    /// How [`Knowledge::search`] comes to what it finds.
+    ///
+    /// # Errors
+    /// The articles are not in memory, and the store is away.
+    pub async fn explain(&self, org: OrgId, query: &Query) -> Result<Explanation, KnowledgeError> {
+        let (shelf, query) = (self.fresh_shelf(org).await?, query.normalised());
+        let explaining = tokio::task::spawn_blocking(move || shelf.explain(&query));
+        explaining.await.map_err(|_| KnowledgeError::Restarting)
     }
 
     /// Writes an article.

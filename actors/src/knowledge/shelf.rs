@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::article::{Article, Entry, StoredArticle};
-use super::index::{Hit, Index, Prepared, Query};
+use super::index::{Explanation, Hit, Index, Prepared, Query};
 use super::markup::Document;
 use super::messages::{Indexed, KnowledgeError};
 use super::remembered::Remembered;
@@ -112,6 +112,10 @@ impl Shelf {
         };
         lock(&self.remembered).keep(query, &hits, state);
         hits
+    }
+
+    pub(super) fn explain(&self, query: &Query) -> Explanation {
+        self.read().index.explain(query)
     }
 
     /// How many passages it has.

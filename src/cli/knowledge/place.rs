@@ -9,7 +9,7 @@ use openclaw_actors::{
     knowledge::{
         Knowledge,
         article::Draft,
-        index::Query,
+        index::{Explanation, Query},
         messages::{Change, Precondition, Put, PutArticle, PutTarget},
     },
 };
@@ -99,6 +99,15 @@ impl Place {
                 Ok(server.get(&format!("/v1/knowledge/search?q={question}&limit={limit}")).await?)
             }
         }
+    }
+
+    /// How a search comes to what it finds: of a store alone, because no server tells.
+    pub(super) async fn explain(&self, question: String, limit: u32) -> Result<Explanation, Failure> {
+        let Self::Store { knowledge, org, .. } = self else {
+            return Err("a server does not explain: give --org and --data".into());
+        };
+        let query = Query { turns: vec![question], limit: limit as usize, ..Query::default() };
+        Ok(knowledge.explain(*org, &query).await?)
     }
 
     pub(super) async fn close(self) {

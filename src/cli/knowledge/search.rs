@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::place::Where;
+use super::{explain, place::Where};
 use crate::cli::Outcome;
 
 #[derive(Debug, Args)]
@@ -20,11 +20,24 @@ pub(super) struct Search {
     /// Print JSON, as the API gives it
     #[arg(long)]
     json: bool,
+    /// Show how each score came about; of a store of this machine
+    #[arg(long, conflicts_with = "url")]
+    explain: bool,
 }
 
 impl Search {
     pub(super) async fn run(self) -> Outcome {
         let place = self.place.open().await?;
+        if self.explain {
+            let explained = place.explain(self.question, self.limit).await;
+            place.close().await;
+            let explained = explained?;
+            match self.json {
+                true => println!("{}", serde_json::to_string(&explained)?),
+                false => explain::print(&explained),
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let found = place.search(self.question, self.limit).await;
         place.close().await;
         let found = found?;

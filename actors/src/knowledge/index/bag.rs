@@ -8,10 +8,16 @@ pub(super) struct Bag {
 }
 
 impl Bag {
-    pub(super) fn of(mut terms: Vec<u64>) -> Self {
-        terms.sort_unstable();
-        let length = terms.len() as u32;
-        let counts = terms.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect();
+    /// A term may be given more than once.
+    pub(super) fn of(terms: impl Iterator<Item = (u64, u32)>) -> Self {
+        let mut counts: Vec<_> = terms.collect();
+        counts.sort_unstable_by_key(|(term, _)| *term);
+        counts.dedup_by(|(term, count), (before, times)| {
+            let is_same = term == before;
+            *times += if is_same { *count } else { 0 };
+            is_same
+        });
+        let length = counts.iter().map(|(_, count)| count).sum();
         Self { counts, length }
     }
 

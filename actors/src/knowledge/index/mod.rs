@@ -6,6 +6,7 @@
 
 mod bag;
 mod confidence;
+mod explain;
 mod field;
 mod highlight;
 mod prepared;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use self::explain::{Explained, Explanation, Word};
 use self::field::{Field, Slot};
 pub use self::prepared::Prepared;
 pub use self::query::Query;

@@ -1,18 +1,26 @@
 //! An article's terms, counted: all the work of indexing that needs no lock.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::analysis::{Analyser, Gram, Stem, Word, fold, grams};
+use super::super::analysis::{Analyser, Gram, Stem, fold, grams, places, written};
 use super::super::article::Entry;
+use super::super::language::Language;
 use super::super::passages::Passage;
 use super::bag::Bag;
 
 /// How often a title counts in its article, and with the heading in each passage. A passage that does not name its
 /// subject is hardly found: this is worth more than anything else about passages.
-const TITLE_IN_ARTICLE: usize = 3;
-const TITLE_IN_PASSAGE: usize = 2;
-const HEADING_IN_PASSAGE: usize = 2;
+const TITLE_IN_ARTICLE: u32 = 3;
+const TITLE_IN_PASSAGE: u32 = 2;
+const HEADING_IN_PASSAGE: u32 = 2;
+
+/// Words of a language that a thread remembers, at some 200 bytes each: most of what a help centre says.
+const KNOWN_WORDS: usize = 8_192;
+
+/// Bytes of a word that is remembered. Longer ones are no words.
+const LONGEST_KNOWN: usize = 64;
 
 /// What the index takes in. The same entry always makes the same, so that an article can be taken out by preparing
 /// it again instead of keeping its terms.
@@ -32,32 +40,31 @@ impl Prepared {
     /// Counts the terms of `entry`: about half a millisecond for a page of text.
     #[must_use]
     pub fn of(entry: Arc<Entry>) -> Self {
-        let analyser = Analyser::of(entry.language);
-        let title = Terms::of(analyser, &entry.article.fields.title);
+        let terms_of = |text: &str| Terms::of(entry.language, text);
+        let title = terms_of(&entry.article.fields.title);
         let mut body = Terms::default();
         body.add(&title, TITLE_IN_ARTICLE);
         let mut passages = Vec::with_capacity(entry.passages.len());
         let mut above: &[String] = &[];
         for passage in &entry.passages {
-            let heading = Terms::of(analyser, &passage.headings.join(" "));
-            let text = Terms::of(analyser, passage.text(&entry.text));
+            let heading = terms_of(&passage.headings.join(" "));
+            let text = terms_of(passage.text(&entry.text));
             let mut whole = Terms::default();
             whole.add(&title, TITLE_IN_PASSAGE);
             whole.add(&heading, HEADING_IN_PASSAGE);
             whole.add(&text, 1);
-            passages.push((Bag::of(whole.stems), Bag::of(whole.grams)));
+            passages.push((whole.stems(), whole.grams()));
             // In the body each heading counts once, not once per passage under it.
-            body.add(&Terms::of(analyser, &new_headings(above, passage).join(" ")), 1);
+            body.add(&terms_of(&new_headings(above, passage).join(" ")), 1);
             body.add(&text, 1);
             above = &passage.headings;
         }
-        let words = std::mem::take(&mut body.words).into_iter().collect();
         Self {
-            title: Bag::of(title.stems),
-            body: Bag::of(body.stems),
-            body_grams: Bag::of(body.grams),
+            title: title.stems(),
+            body: body.stems(),
+            body_grams: body.grams(),
             passages,
-            words,
+            words: body.words(),
             entry,
         }
     }
@@ -68,34 +75,85 @@ fn new_headings<'a>(above: &[String], passage: &'a Passage) -> &'a [String] {
     &passage.headings[shared..]
 }
 
-/// The terms of a text, repeated ones repeated.
+/// The words of a text with their counts; a word may stand there more than once.
 #[derive(Debug, Default)]
-struct Terms {
-    stems: Vec<Stem>,
-    grams: Vec<Gram>,
-    words: HashSet<Box<str>>,
-}
+struct Terms(Vec<(Arc<Term>, u32)>);
 
 impl Terms {
-    fn of(analyser: &Analyser, text: &str) -> Self {
-        let mut terms = Self::default();
-        for Word { written, is_stop, .. } in analyser.words(text) {
-            terms.stems.push(analyser.stem(&written));
-            let folded = fold(&written);
-            // Pieces of stop words are everywhere and mean nothing.
-            if !is_stop {
-                terms.grams.extend(grams(&folded));
-            }
-            terms.words.insert(folded.into_boxed_str());
-        }
-        terms
+    fn of(language: Language, text: &str) -> Self {
+        KNOWN.with_borrow_mut(|known| {
+            let mut terms: Vec<_> =
+                places(text).map(|bytes| (known.term(language, &text[bytes]), 1)).collect();
+            // The same word is the same term: counted once here, its pieces need not be counted one by one.
+            terms.sort_unstable_by_key(|(term, _)| Arc::as_ptr(term));
+            terms.dedup_by(|(term, count), (before, times)| {
+                let is_same = Arc::ptr_eq(term, before);
+                *times += if is_same { *count } else { 0 };
+                is_same
+            });
+            Self(terms)
+        })
     }
 
-    fn add(&mut self, other: &Self, times: usize) {
-        for _ in 0..times {
-            self.stems.extend(&other.stems);
-            self.grams.extend(&other.grams);
+    fn add(&mut self, other: &Self, times: u32) {
+        self.0.extend(other.0.iter().map(|(term, count)| (Arc::clone(term), count * times)));
+    }
+
+    fn stems(&self) -> Bag {
+        Bag::of(self.0.iter().map(|(term, count)| (term.stem, *count)))
+    }
+
+    fn grams(&self) -> Bag {
+        Bag::of(self.0.iter().flat_map(|(term, count)| term.grams.iter().map(|gram| (*gram, *count))))
+    }
+
+    fn words(&self) -> Vec<Box<str>> {
+        let mut words: Vec<_> = self.0.iter().map(|(term, _)| term.folded.clone()).collect();
+        words.sort_unstable();
+        words.dedup();
+        words
+    }
+}
+
+/// A word, analysed.
+#[derive(Debug)]
+struct Term {
+    stem: Stem,
+    /// None of a stop word: its pieces are everywhere and mean nothing.
+    grams: Box<[Gram]>,
+    folded: Box<str>,
+}
+
+/// Words that this thread analysed lately: of a text's words, most were just there.
+#[derive(Default)]
+struct Known(HashMap<Language, HashMap<Box<str>, Arc<Term>>>);
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+impl Known {
+    fn term(&mut self, language: Language, word: &str) -> Arc<Term> {
+        let words = self.0.entry(language).or_default();
+        if let Some(term) = words.get(word) {
+            return Arc::clone(term);
         }
-        self.words.extend(other.words.iter().cloned());
+        let term = Arc::new(Term::of(Analyser::of(language), word));
+        if word.len() <= LONGEST_KNOWN {
+            if words.len() == KNOWN_WORDS {
+                words.clear();
+            }
+            words.insert(word.into(), Arc::clone(&term));
+        }
+        term
+    }
+}
+
+impl Term {
+    fn of(analyser: &Analyser, word: &str) -> Self {
+        let written = written(word);
+        let folded = fold(&written);
+        let grams = if analyser.is_stop(&written) { Box::default() } else { grams(&folded).collect() };
+        Self { stem: analyser.stem(&written), grams, folded: folded.into_boxed_str() }
     }
 }

@@ -49,6 +49,10 @@ impl Query {
 /// A word of a question.
 #[derive(Debug)]
 pub(super) struct QueryTerm {
+    /// As it is searched for.
+    pub(super) written: String,
+    /// As it was typed, if that was an error.
+    pub(super) typed: Option<String>,
     /// Its stems in the languages it may be in.
     pub(super) stems: Vec<Stem>,
     pub(super) weight: f32,
@@ -109,18 +113,21 @@ impl QueryTerms {
             repairs += usize::from(is_unknown);
             let repaired =
                 (is_unknown && repairs <= MAX_REPAIRS).then(|| index.repaired(&word.written)).flatten();
-            let written = repaired.unwrap_or(word.written);
+            let (written, typed) = match repaired {
+                Some(repaired) => (repaired, Some(word.written)),
+                None => (word.written, None),
+            };
             let mut stems: Vec<Stem> = languages.iter().map(|l| Analyser::of(*l).stem(&written)).collect();
             stems.sort_unstable();
             stems.dedup();
             // What was asked before tells the subject; how it was asked does not matter any more.
             let is_said = !is_stop || self.of_newest.is_none();
-            if is_said && !seen_stems.contains(&stems) {
-                seen_stems.push(stems.clone());
-                self.words.push(QueryTerm { stems, weight, is_stop });
-            }
             if !is_stop || all_stop {
                 seen_grams.extend(grams(&fold(&written)));
+            }
+            if is_said && !seen_stems.contains(&stems) {
+                seen_stems.push(stems.clone());
+                self.words.push(QueryTerm { written, typed, stems, weight, is_stop });
             }
         }
         seen_grams.sort_unstable();

@@ -12,7 +12,7 @@ use super::query::{Query, QueryTerm, QueryTerms, STOP_WEIGHT};
 use super::{Index, Place};
 
 /// What pieces of words weigh beside words.
-const GRAM_WEIGHT: f32 = 0.2;
+pub(super) const GRAM_WEIGHT: f32 = 0.2;
 
 /// What titles weigh on their own. One that is a question is nearly what customers ask, so they weigh more where many
 /// are; but the same for all articles of an organization, or those without a question would lose for it.
@@ -38,7 +38,7 @@ pub struct Hit {
     /// How probable it is that it answers the question, from 0 to 1.
     pub confidence: f32,
     /// Which share of the newest question's telling words it has; 1 of a question without any.
-    on_topic: f32,
+    pub(super) on_topic: f32,
 }
 
 impl Hit {
@@ -65,17 +65,23 @@ impl Index {
     /// The articles that fit best, best first. The same index and query give the same hits, ties included.
     #[must_use]
     pub fn search(&self, query: &Query) -> Vec<Hit> {
-        let newest = self.search_terms(query, &QueryTerms::of(self, query, false));
-        let stands_alone = newest.first().is_some_and(|best| best.confidence >= STANDS_ALONE);
-        if stands_alone || query.turns.len() < 2 {
-            return newest;
-        }
-        let mut hits = self.search_terms(query, &QueryTerms::of(self, query, true));
+        self.search_as(query).1
+    }
+
+    /// The same, and what was searched for.
+    pub(super) fn search_as(&self, query: &Query) -> (QueryTerms, Vec<Hit>) {
+        let terms = QueryTerms::of(self, query, false);
+        let newest = self.search_terms(query, &terms);
         let alone = newest.first().map_or(0.0, |best| best.confidence);
+        if alone >= STANDS_ALONE || query.turns.len() < 2 {
+            return (terms, newest);
+        }
+        let terms = QueryTerms::of(self, query, true);
+        let mut hits = self.search_terms(query, &terms);
         for hit in hits.iter_mut().filter(|hit| hit.on_topic < ON_TOPIC) {
             hit.confidence = hit.confidence.min(alone);
         }
-        hits
+        (terms, hits)
     }
 
     fn search_terms(&self, query: &Query, terms: &QueryTerms) -> Vec<Hit> {
@@ -99,12 +105,7 @@ impl Index {
         let mut hits = Vec::with_capacity(query.limit.min(found.len()));
         for (rank, hit) in found.iter().take(query.limit).enumerate() {
             let behind = found.get(rank + 1).map_or(0.0, |next| next.score);
-            let features = Features {
-                share: hit.score / ceiling,
-                title: self.title_overlap(hit.place, terms),
-                score: hit.score / (terms.weight * self.bodies.scale()),
-                margin: (hit.score - behind) / hit.score,
-            };
+            let features = self.features(hit.place, (hit.score, behind, ceiling), terms);
             // What ranks lower is not surer, however alone it stands.
             surest = features.confidence().min(surest);
             let entry = Arc::clone(&hit.place.entry);
@@ -112,6 +113,20 @@ impl Index {
             hits.push(Hit { entry, passage: hit.passage, score: hit.score, confidence: surest, on_topic });
         }
         hits
+    }
+
+    pub(super) fn features(
+        &self,
+        place: &Place,
+        (score, behind, ceiling): (f32, f32, f32),
+        terms: &QueryTerms,
+    ) -> Features {
+        Features {
+            share: score / ceiling,
+            title: self.title_overlap(place, terms),
+            score: score / (terms.weight * self.bodies.scale()),
+            margin: (score - behind) / score,
+        }
     }
 
     /// What titles weigh on their own here.
@@ -222,7 +237,7 @@ impl Found<'_> {
 }
 
 /// How much a word tells, in the form in which it occurs; one that does not occur tells most.
-fn known_rarity(field: &Field, stems: &[Stem]) -> f32 {
+pub(super) fn known_rarity(field: &Field, stems: &[Stem]) -> f32 {
     // A stem that stands nowhere is the rarest of all, so the minimum is a known one's if there is one.
     stems.iter().map(|stem| field.rarity(*stem)).reduce(f32::min).unwrap_or_default()
 }

@@ -113,6 +113,26 @@ fn titles_weigh_more_where_they_are_questions_and_the_same_for_all() {
 }
 
 #[test]
+fn an_explanation_adds_up() {
+    let index = shop();
+    let turns = ["Can I use a gift card?", "how long is it vallid"].map(str::to_owned).to_vec();
+    let query = Query { turns, limit: 2, ..Query::default() };
+    let (hits, explained) = (index.search(&query), index.explain(&query));
+    assert_eq!(hits.len(), explained.hits.len());
+    for (hit, parts) in hits.iter().zip(&explained.hits) {
+        let grams = explained.gram_weight * (parts.article_grams + parts.passage_grams);
+        let sum = parts.article + parts.passage + grams + explained.title_weight * parts.title_words;
+        assert!((sum - hit.score).abs() < 1e-3, "{sum} is not {}: {parts:?}", hit.score);
+        assert_eq!((parts.score, parts.confidence), (hit.score, hit.confidence));
+        assert!(parts.score <= explained.ceiling);
+    }
+    let repaired = explained.words.iter().find(|word| word.word == "valid").unwrap();
+    assert_eq!((repaired.typed.as_deref(), repaired.weight), (Some("vallid"), 1.0));
+    let earlier = explained.words.iter().find(|word| word.word == "gift").unwrap();
+    assert!(earlier.weight < 1.0 && earlier.rarity > 0.0);
+}
+
+#[test]
 fn what_nothing_is_about_finds_nothing() {
     assert!(ask(&shop(), &["xylophone"]).is_empty());
     assert!(ask(&shop(), &[""]).is_empty());
