@@ -5,6 +5,7 @@
 
 mod layers;
 mod openai;
+mod webhooks;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
@@ -15,6 +16,7 @@ use subtle::ConstantTimeEq;
 pub use self::{
     layers::{Layers, Origin},
     openai::OpenAiModel,
+    webhooks::Webhooks,
 };
 
 /// The configuration is of no use; says which key and why.
@@ -47,6 +49,8 @@ pub struct Config {
     pub model: Model,
     /// The life of a conversation.
     pub conversations: Conversations,
+    /// What customers' endpoints are told.
+    pub webhooks: Webhooks,
     /// What is written to standard error.
     pub log: Log,
 }
@@ -382,6 +386,7 @@ impl Config {
             return senseless("model.providers", "name at least one of builtin, openai, synthetic");
         }
         self.model.openai.check(self.model.providers.contains(&Provider::OpenAi))?;
+        self.webhooks.check()?;
         if let Err(field) = self.model.synthetic.answers.check() {
             return senseless("model.synthetic", &format!("{field} is out of range"));
         }
@@ -456,6 +461,12 @@ mod tests {
             ("model.openai.first_token_timeout_ms = 0", "first_token_timeout_ms"),
             ("model.openai.total_timeout_ms = 3600001", "model.openai.total_timeout_ms"),
             ("model.openai.temperature = 1", "temperature"),
+            ("webhooks.allow_cidrs = ['10.0.0.0']", "10.0.0.0/8"),
+            ("webhooks.waits_ms = [1, 2, 3, 4, 5]", "webhooks.waits_ms"),
+            ("webhooks.waits_ms = 'soon'", "waits_ms"),
+            ("webhooks.timeout_ms = 0", "timeout_ms"),
+            ("webhooks.jitter = 1.5", "webhooks.jitter"),
+            ("webhooks.attempts = 3", "attempts"),
             ("server.admin_token = 'short'", "server.admin_token"),
         ] {
             let message = read(toml).expect_err(toml).to_string();

@@ -14,6 +14,7 @@ use std::{
 };
 
 use actix_web::{dev::ServerHandle, web};
+use futures_util::future::join;
 use openclaw_actors::{
     answer::{
         Answerers, Model,
@@ -28,6 +29,7 @@ use openclaw_actors::{
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
     store::{Store, StoreError},
+    webhook::{SealingKeys, Webhooks},
     writer::{Health, Writer},
 };
 use tokio::time::timeout;
@@ -49,6 +51,9 @@ use crate::{
 /// Parts of a stop, none of which takes that long unless something hangs.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// An endpoint that takes longer finds its event again after the next start.
+const ATTEMPTS_END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Workers start within milliseconds; without them what was cut off goes on here.
 const WORKERS_START_WITHIN: Duration = Duration::from_secs(1);
@@ -110,6 +115,8 @@ pub struct Parts {
     pub knowledge: Knowledge,
     /// What organizations have chosen.
     pub organizations: Organizations,
+    /// Who is told of events.
+    pub webhooks: Webhooks,
     /// How often each key may call.
     pub limiter: RateLimiter,
     /// How many streams each key holds.
@@ -152,7 +159,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let node = data.node()?;
     let writer = Writer::start(&store, &node).await?;
     let quota = config.limits.requests_per_minute;
-    let keys = KeyRing::open(&store, &writer, Pepper::open(data.path())?, quota).await?;
+    let pepper = Pepper::open(data.path())?;
+    let sealing = sealing_keys(&pepper);
+    let keys = KeyRing::open(&store, &writer, pepper, quota).await?;
     UsageWriter::keep_running(keys.clone());
     let homes = Homes::default();
     let home_of = homes.clone();
@@ -163,11 +172,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let organizations = Organizations::new(&store, &writer);
     let answerers = answerers(&config, &store, &knowledge, &organizations)?;
     let directory = directory(&config, &store, &writer, answerers);
+    let hooks = &config.webhooks;
+    let webhooks = Webhooks::new(store.clone(), writer.clone(), sealing, hooks.schedule(), hooks.policy());
     let parts = web::Data::new(Parts {
         directory,
         idempotency: Idempotency::new(store.clone(), writer.clone()),
         knowledge,
         organizations,
+        webhooks,
         open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
         config,
         store,
@@ -190,12 +202,23 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         listeners.push(ops.handle);
         ops_address = Some(ops.address);
     }
+    let own = [Some(main.address), ops_address];
+    own.into_iter().flatten().for_each(|address| parts.webhooks.policy().is_own(address));
+    parts.webhooks.start();
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
     actix::spawn(passivate(parts.directory.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
     Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
+}
+
+/// What webhooks' secrets are kept under: made of the pepper, so that they too are lost to whoever has the database
+/// alone.
+fn sealing_keys(pepper: &Pepper) -> SealingKeys {
+    let versions = pepper.versions();
+    let key = |version| Some((version, pepper.key_for(version, SealingKeys::PURPOSE)?));
+    SealingKeys::new(versions.filter_map(key).collect())
 }
 
 /// What answers, in the order of the configuration.
@@ -303,7 +326,8 @@ impl Running {
         self.in_flight.stop();
         self.announcer.announce();
         // Streams say goodbye and whoever waits for an answer gets what there is; what is being stored is stored.
-        self.parts.directory.stop_all().await;
+        let attempts = self.parts.webhooks.stop(ATTEMPTS_END_WITHIN);
+        join(attempts, self.parts.directory.stop_all()).await;
         let left = self.in_flight.drained(DRAIN_WITHIN).await;
         if left > 0 {
             warn!(requests = left, "the server stops with requests unanswered");

@@ -76,6 +76,8 @@ kinds! {
     KnowledgeIndexed = "knowledge.indexed",
     /// An article cannot be indexed.
     KnowledgeFailed = "knowledge.failed",
+    /// A webhook was disabled because its endpoint failed for too long, or is gone.
+    WebhookDisabled = "webhook.disabled",
 }
 
 impl EventKind {
@@ -89,6 +91,30 @@ impl EventKind {
     #[must_use]
     pub fn opens_answer(self) -> bool {
         matches!(self, Self::TurnStarted | Self::TurnRestarted)
+    }
+
+    /// Webhooks are told of it. They are not told of turns: `message.sent` says what came of one.
+    #[must_use]
+    pub fn is_told_to_webhooks(self) -> bool {
+        match self {
+            Self::ConversationStarted
+            | Self::ConversationUpdated
+            | Self::ConversationReopened
+            | Self::ConversationRated
+            | Self::ConversationCompleted
+            | Self::ConversationDeleted
+            | Self::MessageReceived
+            | Self::MessageSent
+            | Self::KnowledgeIndexed
+            | Self::KnowledgeFailed
+            | Self::WebhookDisabled => true,
+            Self::TurnQueued
+            | Self::TurnStarted
+            | Self::TurnRestarted
+            | Self::TurnCompleted
+            | Self::TurnStopped
+            | Self::TurnFailed => false,
+        }
     }
 
     /// Its data includes a message, which is stored beside it under the same sequence.
@@ -164,4 +190,11 @@ pub fn render(row: &EventRow, data: &RawValue) -> Result<Bytes, serde_json::Erro
         data,
     };
     serde_json::to_vec(&envelope).map(Bytes::from)
+}
+
+/// The one JSON object of an event whose row holds all of its data.
+#[must_use]
+pub fn complete(row: &EventRow) -> Option<Bytes> {
+    let data: &RawValue = serde_json::from_str(&row.data).ok()?;
+    render(row, data).ok()
 }

@@ -172,6 +172,16 @@ id!(
     "imp_"
 );
 id!(
+    /// A webhook: an endpoint that is told of events.
+    WebhookId,
+    "whk_"
+);
+id!(
+    /// One event on its way to one webhook.
+    DeliveryId,
+    "dlv_"
+);
+id!(
     /// A request, as it stands in `X-Request-Id` and in logs.
     RequestId,
     "req_"

@@ -24,6 +24,9 @@ const COMMIT_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 
 /// From a committed article to one that is found: with edges at the promises of half, of all but the slowest, and of all.
 const INDEX_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 30.0];
+/// Deliveries: at once, after the first wait, and after the last, an hour later.
+const DELIVERY_BUCKETS: [f64; 12] =
+    [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 5_400.0];
 
 /// The model that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +47,13 @@ pub struct ByStatus {
 pub struct ByReason {
     /// `turn_queue_full`, `writer_full`, …
     pub reason: &'static str,
+}
+
+/// What came of an attempt to deliver.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByOutcome {
+    /// `delivered`, `failed` (and will be tried again), `exhausted` or `cancelled`.
+    pub outcome: &'static str,
 }
 
 /// Which kind of actor.
@@ -78,6 +88,10 @@ pub struct Metrics {
     pub commit: Histogram,
     /// Articles, from their commit until they are found.
     pub index_lag: Histogram,
+    /// Attempts to deliver webhooks.
+    pub webhook_deliveries: Family<ByOutcome, Counter>,
+    /// From an event to the answer of an endpoint that took it.
+    pub webhook_delivery: Histogram,
     /// Actors brought back after a panic.
     pub actor_restarts: Family<ByActor, Counter>,
 }
@@ -93,6 +107,10 @@ impl Default for Metrics {
         for status in ["completed", "stopped", "failed"] {
             drop(turns.get_or_create(&ByStatus { status }));
         }
+        let webhook_deliveries = Family::default();
+        for outcome in ["delivered", "failed", "exhausted", "cancelled"] {
+            drop(webhook_deliveries.get_or_create(&ByOutcome { outcome }));
+        }
         Self {
             time_to_first_token: Family::new_with_constructor(answer_histogram),
             time_to_completion: Family::new_with_constructor(answer_histogram),
@@ -104,6 +122,8 @@ impl Default for Metrics {
             refusals: Family::default(),
             commit: Histogram::new(COMMIT_BUCKETS),
             index_lag: Histogram::new(INDEX_BUCKETS),
+            webhook_deliveries,
+            webhook_delivery: Histogram::new(DELIVERY_BUCKETS),
             actor_restarts: Family::default(),
         }
     }
@@ -118,6 +138,16 @@ impl Metrics {
     /// Counts an actor that was brought back.
     pub fn restarted(&self, actor: &'static str) {
         self.actor_restarts.get_or_create(&ByActor { actor }).inc();
+    }
+
+    /// Counts what came of an attempt to deliver.
+    pub fn webhook(&self, outcome: &'static str) {
+        self.webhook_deliveries.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// Times a delivery, from its event on.
+    pub fn webhook_delivered(&self, took: Duration) {
+        self.webhook_delivery.observe(took.as_secs_f64());
     }
 
     /// Times a group of writes.
@@ -170,6 +200,17 @@ impl Metrics {
             "From an article's commit until it is found",
             seconds(),
             self.index_lag.clone(),
+        );
+        registry.register(
+            "webhook_deliveries",
+            "Attempts to deliver webhooks",
+            self.webhook_deliveries.clone(),
+        );
+        registry.register_with_unit(
+            "webhook_delivery",
+            "From an event to an endpoint that took it",
+            seconds(),
+            self.webhook_delivery.clone(),
         );
         registry.register("actor_restarts", "Actors brought back after a panic", self.actor_restarts.clone());
     }

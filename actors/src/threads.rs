@@ -8,6 +8,9 @@ pub const WRITER: &CStr = c"writer";
 /// Prepares and searches articles.
 pub const KNOWLEDGE: &CStr = c"knowledge";
 
+/// Delivers webhooks.
+pub const WEBHOOKS: &CStr = c"webhooks";
+
 /// Serves HTTP, and is home to conversations.
 pub const HTTP_WORKER: &CStr = c"http-worker";
 

@@ -34,6 +34,7 @@ use tokio::{
 use self::group::Committer;
 pub use self::rows::{Op, Row, Statement, Table, Value};
 use crate::{
+    outbox::Outbox,
     store::{Store, StoreError},
     threads,
 };
@@ -88,6 +89,7 @@ pub struct Writer {
     commands: mpsc::Sender<Command>,
     health: Arc<AtomicU8>,
     node: Arc<str>,
+    outbox: Outbox,
 }
 
 impl Writer {
@@ -101,12 +103,20 @@ impl Writer {
     pub async fn start(store: &Store, node: &str) -> Result<Self, StoreError> {
         let (commands, queue) = mpsc::channel(QUEUE_CAPACITY);
         let health = Arc::new(AtomicU8::new(Health::Writable as u8));
+        let outbox = Outbox::default();
+        outbox.refresh(store).await?;
         let committer = Committer::open(store.clone(), node.to_owned(), Arc::clone(&health)).await?;
         Arbiter::new().spawn(async {
             threads::name(threads::WRITER);
             run(committer, queue).await;
         });
-        Ok(Self { commands, health, node: node.into() })
+        Ok(Self { commands, health, node: node.into(), outbox })
+    }
+
+    /// Where events go through on their way into an op.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// The name that its lease bears.

@@ -77,6 +77,9 @@ fn configure(data: &Path, listen: Option<SocketAddr>) -> Result<(Config, Option<
         ("model.providers", "builtin".to_owned()),
         // The terminal is for the words of the demonstration.
         ("log.filter", "warn".to_owned()),
+        // Receivers are tried out on one's own machine.
+        ("webhooks.allow_cidrs", "127.0.0.0/8,::1/128".to_owned()),
+        ("webhooks.allow_http", "true".to_owned()),
     ];
     flags.extend(listen.map(|address| ("server.listen", address.to_string())));
     let mut config = Config::load(None, &flags)?;
@@ -159,6 +162,10 @@ impl Display for Welcome<'_> {
             "Have a conversation:\n\n  {} chat --url http://{} --key {primary}\n",
             program(),
             self.address
+        )?;
+        writeln!(
+            f,
+            "Webhooks may be sent to this machine here, as to http://127.0.0.1:9000/; a real server refuses that.\n"
         )?;
         let path = self.data.path().display();
         match self.data {

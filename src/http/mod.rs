@@ -21,6 +21,7 @@ mod refusal;
 mod route;
 mod sse;
 mod timing;
+pub mod webhooks;
 mod ws;
 
 use actix_web::web;
@@ -46,6 +47,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/models", [get(models::list)]))
         .configure(conversation_routes)
         .configure(knowledge_routes)
+        .configure(webhook_routes)
         .default_service(web::to(unknown));
 }
 
@@ -91,6 +93,17 @@ fn knowledge_routes(app: &mut web::ServiceConfig) {
             "/v1/knowledge/{id}",
             [get(k::get), put(k::replace), patch(k::change), delete(k::delete)],
         )));
+}
+
+fn webhook_routes(app: &mut web::ServiceConfig) {
+    use webhooks::{self as w, deliveries};
+    app.service(on("/v1/webhooks", [get(w::list), post(w::create)]))
+        .service(on("/v1/webhooks/{id}", [get(w::get), patch(w::change), delete(w::delete)]))
+        .service(on("/v1/webhooks/{id}/rotate_secret", [post(w::rotate)]))
+        .service(on("/v1/webhooks/{id}/test", [post(w::test)]))
+        .service(on("/v1/webhooks/{id}/deliveries", [get(deliveries::list)]))
+        .service(on("/v1/deliveries/{id}", [get(deliveries::get)]))
+        .service(on("/v1/deliveries/{id}/redeliver", [post(deliveries::redeliver)]));
 }
 
 /// The routes of `server.ops_listen`.

@@ -29,4 +29,8 @@ mod upstream_cache;
 mod upstream_guards;
 mod upstream_litellm;
 mod upstream_odd;
+mod webhooks;
+mod webhooks_addresses;
+mod webhooks_crash;
+mod webhooks_endpoints;
 mod websocket;

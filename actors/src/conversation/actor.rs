@@ -91,7 +91,9 @@ impl ConversationActor {
     ) -> Addr<Self> {
         let (life, history) = match fresh {
             true => {
-                (Life::Live(Box::new(Machine::new(None, Timestamp::now()))), Some(Box::new(History::empty())))
+                let outbox = directory.writer().outbox().clone();
+                let machine = Machine::new(None, Timestamp::now(), outbox);
+                (Life::Live(Box::new(machine)), Some(Box::new(History::empty())))
             }
             false => (Life::Loading, None),
         };
@@ -119,7 +121,8 @@ impl ConversationActor {
                     // What a dead actor showed of an open answer is not the answer any more.
                     feed.forget_answer();
                 }
-                self.life = Life::Live(Box::new(Machine::new(loaded, Timestamp::now())));
+                let outbox = self.directory.writer().outbox().clone();
+                self.life = Life::Live(Box::new(Machine::new(loaded, Timestamp::now(), outbox)));
                 self.carry_out(ctx);
             }
             Err(error) => {

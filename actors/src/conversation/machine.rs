@@ -22,6 +22,7 @@ use crate::{
     answer::{AnswerError, Finished, Outcome, Usage},
     clock::Timestamp,
     ids::{MessageId, TurnId},
+    outbox::Outbox,
     writer::{Op, WriteError},
 };
 
@@ -140,11 +141,13 @@ pub(super) struct Machine<T> {
     forgot_last: bool,
     effects: Vec<Effect<T>>,
     left: bool,
+    /// Adds what webhooks are to be told.
+    outbox: Outbox,
 }
 
 impl<T> Machine<T> {
     /// A machine for a conversation as it was loaded; a turn that was left open goes on.
-    pub(super) fn new(loaded: Option<Loaded>, at: Timestamp) -> Self {
+    pub(super) fn new(loaded: Option<Loaded>, at: Timestamp, outbox: Outbox) -> Self {
         let state = loaded.map(|Loaded { conversation, open, last }| State {
             conversation,
             open: open.into(),
@@ -159,6 +162,7 @@ impl<T> Machine<T> {
             forgot_last: false,
             effects: Vec::new(),
             left: false,
+            outbox,
         };
         if let Some(change) = machine.state.as_ref().and_then(|state| state.resume(at)) {
             machine.commit(Box::new(change), After::Must);
@@ -326,7 +330,7 @@ impl<T> Machine<T> {
             }
             (Err(_), After::Must) if tries < COMMIT_TRIES => {
                 self.refuse_all(&Refusal::Unavailable);
-                self.effects.push(Effect::CommitLater(change.to_op()));
+                self.effects.push(Effect::CommitLater(change.to_op(&self.outbox)));
                 self.busy = Busy::Committing { change, after: After::Must, tries: tries + 1 };
             }
             (Err(_), After::Must) => self.leave(),
@@ -437,7 +441,7 @@ impl<T> Machine<T> {
         if !goes_on {
             self.seal();
         }
-        self.effects.push(Effect::Commit(change.to_op()));
+        self.effects.push(Effect::Commit(change.to_op(&self.outbox)));
         self.busy = Busy::Committing { change, after, tries: 0 };
     }
 

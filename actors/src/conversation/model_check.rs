@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     event::{EventKind, EventRow},
     ids::{ConversationId, MessageId, OrgId, TurnId},
+    outbox::Outbox,
     store::Attempting,
     writer::WriteError,
 };
@@ -111,7 +112,7 @@ impl World {
     fn begin() -> Self {
         let key = (OrgId::generate(), ConversationId::generate());
         let mut world = Self {
-            machine: Machine::new(None, NOW),
+            machine: Machine::new(None, NOW, Outbox::of_nobody()),
             stored: None,
             events: Vec::new(),
             erased: false,
@@ -220,7 +221,7 @@ impl World {
             open: open.into(),
             last: last.map(|turn| *turn),
         });
-        self.machine = Machine::new(loaded, NOW);
+        self.machine = Machine::new(loaded, NOW, Outbox::of_nobody());
         // A restarted answer begins at 0; a sealed one is another attempt now.
         self.sealed = None;
         self.carry_out();

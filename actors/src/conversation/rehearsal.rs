@@ -11,6 +11,7 @@ use crate::{
     answer::{Finished, Outcome, Usage, synthetic},
     clock::Timestamp,
     ids::{ConversationId, MessageId, OrgId, TurnId},
+    outbox::Outbox,
     writer::Op,
 };
 
@@ -34,7 +35,7 @@ pub fn answered(org: OrgId, question: &str, answer: &str) -> Option<Op> {
     };
     let at = Timestamp::now();
     let shown = Shown { text: answer, first_token_at: Some(at) };
-    let end = state.end(Ending::Completed(finished), shown, at).to_op();
+    let end = state.end(Ending::Completed(finished), shown, at).to_op(&Outbox::of_nobody());
     op.rows.extend(end.rows);
     op.events.extend(end.events);
     Some(op)
@@ -57,5 +58,5 @@ fn begun(org: OrgId, question: &str) -> Option<(Op, State)> {
     let details = Details { channel: "bench".to_owned(), ..Details::default() };
     let begun = NewConversation { key, details, message: Some(message), idempotency: None };
     let change = State::start(begun, Timestamp::now()).ok()?;
-    Some((change.to_op(), change.next))
+    Some((change.to_op(&Outbox::of_nobody()), change.next))
 }

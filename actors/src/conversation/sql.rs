@@ -18,7 +18,7 @@ use super::{
 use crate::{
     event::{DurableEvent, EventKind, EventRow, render},
     ids::TurnId,
-    on_pool,
+    on_pool, outbox,
     store::{Attempting, Store, StoreError},
     writer::{Op, Table},
 };
@@ -188,6 +188,7 @@ pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
     for sql in BY_CONVERSATION {
         op.run(sql, vec![conversation.into()]);
     }
+    outbox::erase_conversation(op, conversation);
     op.run_on_one(
         "DELETE FROM conversations WHERE org_id = $1 AND id = $2",
         vec![org.into(), conversation.into()],

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    ids::{ArticleId, ConversationId, ImportId, KeyId, MessageId, OrgId, TurnId},
+    ids::{ArticleId, ConversationId, DeliveryId, ImportId, KeyId, MessageId, OrgId, TurnId, WebhookId},
     store::{Store, StoreError},
     writer::{Op, Row, WriteError, Writer},
 };
@@ -94,6 +94,16 @@ pub enum Effect {
         /// The import.
         import: ImportId,
     },
+    /// A webhook was made or got a new secret.
+    Webhook {
+        /// The webhook.
+        webhook: WebhookId,
+    },
+    /// An event is delivered once more.
+    Delivery {
+        /// The new delivery.
+        delivery: DeliveryId,
+    },
     /// Something that leaves nothing to refer to.
     Nothing,
 }
@@ -107,7 +117,9 @@ impl Effect {
             | Self::Retry { conversation, .. }
             | Self::Stopped { conversation, .. }
             | Self::Conversation { conversation } => Some(conversation),
-            Self::Key { .. }
+            Self::Webhook { .. }
+            | Self::Delivery { .. }
+            | Self::Key { .. }
             | Self::Organization { .. }
             | Self::Article { .. }
             | Self::Import { .. }

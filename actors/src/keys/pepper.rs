@@ -126,6 +126,20 @@ impl Pepper {
         self.versions.keys().map(|&version| (version, BASE64_STANDARD.encode(self.mac(version, PROOF_OF))))
     }
 
+    /// All versions.
+    pub fn versions(&self) -> impl Iterator<Item = i64> {
+        self.versions.keys().copied()
+    }
+
+    /// A key for another purpose than hashing, made of that version and of the purpose's name; `None` if this file
+    /// lacks the version.
+    #[must_use]
+    pub fn key_for(&self, version: i64, purpose: &str) -> Option<[u8; 32]> {
+        // No key's text, and not what is hashed for a proof, begins so.
+        let label = format!("openclaw key for {purpose}");
+        self.versions.contains_key(&version).then(|| self.mac(version, label.as_bytes()))
+    }
+
     fn mac(&self, version: i64, bytes: &[u8]) -> Hash {
         let known = self.versions.get(&version);
         let mut mac = known.unwrap_or_else(|| &self.versions[&self.current]).clone();

@@ -16,8 +16,9 @@ use super::messages::{CatchUp, Indexed, KnowledgeError};
 use super::shelf::Shelf;
 use super::sql;
 use crate::clock::Timestamp;
-use crate::event::{EventKind, EventRow};
+use crate::event::{EventKind, EventRow, complete};
 use crate::ids::{EventId, OrgId};
+use crate::outbox::{self, Outbox};
 use crate::store::StoreError;
 use crate::writer::{Op, WriteError};
 
@@ -62,7 +63,7 @@ async fn tell(shared: &Shared, shelf: &Shelf) -> Result<(), KnowledgeError> {
     let mut decisions = 0;
     loop {
         // Before the rows: what another process tells after this look is refused to us.
-        let sequence = sql::states::sequence(&shared.store, shelf.org).await?;
+        let sequence = outbox::stream_length(&shared.store, shelf.org).await?;
         let head = shelf.head();
         let mut untold = sql::states::untold(&shared.store, shelf.org, head, PAGE).await?;
         if untold.len() as i64 == PAGE
@@ -76,7 +77,7 @@ async fn tell(shared: &Shared, shelf: &Shelf) -> Result<(), KnowledgeError> {
             untold.into_iter().map(|untold| known(shelf, untold.article)).collect();
         // Written anew since: its new row comes with a head that the shelf will have.
         let Some(known) = known else { return Ok(()) };
-        let op = op(shelf.org, sequence, upto, &known);
+        let op = op(shared.writer.outbox(), shelf.org, sequence, upto, &known);
         match shared.writer.commit(op).await {
             Ok(()) => {}
             Err(WriteError::Conflict) if decisions < DECISIONS => decisions += 1,
@@ -91,18 +92,19 @@ fn known(shelf: &Shelf, article: Article) -> Option<(Article, Indexed)> {
     (indexed.version >= article.version).then_some((article, indexed))
 }
 
-fn op(org: OrgId, sequence: i64, upto: i64, known: &[(Article, Indexed)]) -> Op {
+fn op(outbox: &Outbox, org: OrgId, sequence: i64, upto: i64, known: &[(Article, Indexed)]) -> Op {
     let mut op = Op::default();
     let now = Timestamp::now();
-    let mut events = Vec::with_capacity(known.len());
     for (place, (article, indexed)) in known.iter().enumerate() {
         if let Some(error) = &indexed.error {
             sql::states::failed(&mut op, org, article, error, now);
         }
-        events.push(event(org, sequence + 1 + place as i64, article, indexed, now));
+        let event = event(org, sequence + 1 + place as i64, article, indexed, now);
+        outbox.publish(&mut op, event, None, complete);
     }
     sql::states::indexed(&mut op, org, upto, now);
-    sql::states::tell(&mut op, org, sequence, events);
+    sql::states::still_there(&mut op, org);
+    outbox::grow_stream(&mut op, org, sequence, known.len());
     op
 }
 

@@ -123,7 +123,10 @@ impl Committer {
             METRICS.committed(began.elapsed());
             results
         };
-        for (outcome, result) in outcomes.into_iter().zip(results) {
+        for ((outcome, result), op) in outcomes.into_iter().zip(results).zip(&ops) {
+            if let (Some(nudge), Ok(())) = (&op.nudge, &result) {
+                nudge.wake();
+            }
             // Whoever stopped waiting will find the op in the store, or not.
             let _ = outcome.send(result);
         }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::event::EventRow;
+use crate::{event::EventRow, outbox::Nudge};
 
 /// A value of a row. The two kinds that both databases spell the same way, and a number for scores.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,9 @@ value_from_ids!(
     crate::ids::TurnId,
     crate::ids::EventId,
     crate::ids::ArticleId,
-    crate::ids::ImportId
+    crate::ids::ImportId,
+    crate::ids::WebhookId,
+    crate::ids::DeliveryId
 );
 
 // Of a number that is none: it is no part of any key.
@@ -140,6 +142,8 @@ pub struct Op {
     /// How long it can wait for other ops to share its commit: a commit costs as much as several ops. Zero where
     /// somebody waits for it.
     pub patience: Duration,
+    /// Whom to wake once it is on disk.
+    pub nudge: Option<Nudge>,
 }
 
 impl Op {

@@ -32,6 +32,8 @@ pub(super) async fn accepted(
         Effect::Stopped { .. }
         | Effect::Conversation { .. }
         | Effect::Key { .. }
+        | Effect::Webhook { .. }
+        | Effect::Delivery { .. }
         | Effect::Organization { .. }
         | Effect::Article { .. }
         | Effect::Import { .. }

@@ -21,6 +21,7 @@ mod relay;
 mod rows;
 mod server;
 pub(crate) mod upstream;
+pub(crate) mod webhook;
 mod wire;
 
 use std::{

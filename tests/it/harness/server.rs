@@ -151,6 +151,12 @@ impl Server {
         self.start_again();
     }
 
+    /// A clean stop and a start on the same data under other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        self.settings.extend(settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        self.restart();
+    }
+
     /// A crash and a start on the same data.
     pub(crate) fn crash(&mut self) {
         self.kill();

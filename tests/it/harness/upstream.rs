@@ -38,11 +38,19 @@ pub(crate) enum Act {
 pub(crate) struct Asked {
     pub(crate) head: String,
     pub(crate) body: Value,
+    /// The same as it was sent.
+    pub(crate) bytes: Vec<u8>,
     /// Which connection it came on.
     pub(crate) connection: usize,
 }
 
 impl Asked {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
     /// The line `user`, `assistant` or `system` of each message.
     pub(crate) fn roles(&self) -> Vec<&str> {
         let messages = self.body["messages"].as_array().unwrap();
@@ -119,6 +127,10 @@ impl Upstream {
     pub(crate) fn go_on(&self) {
         *self.shared.passes.lock().unwrap() += 1;
         self.shared.passed.notify_all();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -220,8 +232,8 @@ fn request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Asked
         .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Some(Asked { head, body, connection })
+    let parsed = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Some(Asked { head, body: parsed, bytes: body, connection })
 }
 
 /// The head of an answer.

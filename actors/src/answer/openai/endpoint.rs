@@ -23,9 +23,8 @@ use tokio::time::timeout;
 use super::{
     failure::{Failure, Kind},
     retry,
-    wire::Wires,
 };
-use crate::tls;
+use crate::{tls, wire::Wires};
 
 /// An idle connection is kept for less than the minute after which common servers and balancers drop it.
 const KEPT_FOR: Duration = Duration::from_secs(30);

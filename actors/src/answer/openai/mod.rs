@@ -24,7 +24,6 @@ mod prompt;
 mod reading;
 mod retry;
 mod sse;
-mod wire;
 
 use std::sync::{
     Arc,

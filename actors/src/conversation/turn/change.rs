@@ -18,6 +18,7 @@ use crate::{
     },
     event::{EventKind, EventRow},
     ids::{EventId, MessageId, TurnId},
+    outbox::{Outbox, Place},
     writer::{Op, Row},
 };
 
@@ -41,8 +42,8 @@ impl Change {
         self.turns.iter().filter(|turn| turn.status.has_ended())
     }
 
-    /// Everything of it, in one transaction.
-    pub(in crate::conversation) fn to_op(&self) -> Op {
+    /// Everything of it, in one transaction, with what webhooks are to be told of it.
+    pub(in crate::conversation) fn to_op(&self, outbox: &Outbox) -> Op {
         let conversation = &self.next.conversation;
         let key = (conversation.org, conversation.id);
         let mut op = Op { patience: self.patience, ..Op::default() };
@@ -57,11 +58,16 @@ impl Change {
                 }
             }
         }
+        let place =
+            Place { channel: &conversation.details.channel, topic: conversation.details.topic.as_deref() };
         for (event, message) in &self.events {
             if let Some(message) = message {
                 sql::put_message(&mut op, key, message);
             }
-            op.events.push(event.clone());
+            outbox.publish(&mut op, event.clone(), Some(place), |event| {
+                // Our own types always serialize.
+                sql::durable(event, message.as_ref()).ok().map(|durable| durable.json)
+            });
         }
         op.rows.extend(self.idempotency.clone());
         op

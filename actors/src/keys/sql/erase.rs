@@ -2,7 +2,7 @@
 
 use crate::{
     ids::OrgId,
-    on_pool,
+    on_pool, outbox,
     store::{Attempting, Store, StoreError},
     writer::Op,
 };
@@ -26,7 +26,7 @@ const ERASED_AT_ONCE: i64 = 200;
 
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
-const ERASE_CONVERSATIONS: [&str; 6] = [
+const ERASE_CONVERSATIONS: [&str; 8] = [
     "DELETE FROM unanswered WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM messages WHERE conversation_id IN (
@@ -37,6 +37,10 @@ const ERASE_CONVERSATIONS: [&str; 6] = [
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM idempotency WHERE conversation_id <> '' AND conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
+    "DELETE FROM webhook_bodies WHERE conversation_id <> '' AND conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
+    "UPDATE webhook_deliveries SET state = 'cancelled' WHERE state = 'pending' AND conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM conversations WHERE org_id = $1 AND id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
 ];
@@ -44,7 +48,11 @@ const ERASE_CONVERSATIONS: [&str; 6] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 12] = [
+const ERASE_ORGANIZATION: [&str; 16] = [
+    "DELETE FROM webhook_attempts WHERE org_id = $1",
+    "DELETE FROM webhook_deliveries WHERE org_id = $1",
+    "DELETE FROM webhook_bodies WHERE org_id = $1",
+    "DELETE FROM webhooks WHERE org_id = $1",
     "DELETE FROM unanswered WHERE org_id = $1",
     "DELETE FROM messages WHERE org_id = $1",
     "DELETE FROM turns WHERE org_id = $1",
@@ -71,6 +79,7 @@ pub(in super::super) fn the_rest(op: &mut Op, org: OrgId) {
     for statement in ERASE_ORGANIZATION {
         op.run(statement, vec![org.into()]);
     }
+    outbox::note_change(op);
 }
 
 /// Are there conversations of `org`?

@@ -5,7 +5,6 @@ use sqlx::FromRow;
 use super::super::article::Article;
 use super::ArticleRow;
 use crate::clock::Timestamp;
-use crate::event::EventRow;
 use crate::ids::{ArticleId, OrgId};
 use crate::knowledge::article::StoredArticle;
 use crate::on_pool;
@@ -20,9 +19,6 @@ static STATES: Table = Table {
                   state = excluded.state, head = excluded.head, written_at = excluded.written_at, \
                   indexed_at = excluded.indexed_at, error = excluded.error, import_id = excluded.import_id",
 };
-
-static STREAMS: Table =
-    Table { into: "organization_streams (org_id, sequence)", columns: 2, key: 1, on_conflict: "" };
 
 /// A version of an article was written by the write after `head`.
 pub(in super::super) fn pending(op: &mut Op, org: OrgId, head: i64, article: &Article, import: &str) {
@@ -103,29 +99,9 @@ pub(in super::super) fn indexed(op: &mut Op, org: OrgId, head: i64, at: Timestam
     );
 }
 
-/// How many events the organization's own stream has.
-pub(in super::super) async fn sequence(store: &Store, org: OrgId) -> Result<i64, StoreError> {
-    const SELECT: &str = "SELECT sequence FROM organization_streams WHERE org_id = $1";
-    let sequence: Option<i64> =
-        on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(org).fetch_optional(pool).await)
-            .attempting("read the length of an organization's stream")?;
-    Ok(sequence.unwrap_or(0))
-}
-
-/// Adds events to the organization's own stream, which had `sequence` of them: else nothing of the op is written.
-pub(in super::super) fn tell(op: &mut Op, org: OrgId, sequence: i64, events: Vec<EventRow>) {
-    let grown = sequence + events.len() as i64;
-    // Of an organization that was erased meanwhile, nothing is told.
+/// Of an organization that was erased meanwhile, nothing is told.
+pub(in super::super) fn still_there(op: &mut Op, org: OrgId) {
     op.run_on_one("UPDATE knowledge_heads SET head = head WHERE org_id = $1", vec![org.into()]);
-    if sequence == 0 {
-        op.insert(&STREAMS, vec![org.into(), grown.into()]);
-    } else {
-        op.run_on_one(
-            "UPDATE organization_streams SET sequence = $3 WHERE org_id = $1 AND sequence = $2",
-            vec![org.into(), sequence.into(), grown.into()],
-        );
-    }
-    op.events.extend(events);
 }
 
 /// How many articles of an organization are in which state.

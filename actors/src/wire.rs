@@ -8,10 +8,13 @@
 //! Heads can only be read above TLS, so TLS is agreed here too; awc itself sees a plain connection.
 
 use std::{
+    cell::Cell,
     fmt, io,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
@@ -29,17 +32,31 @@ const LONGEST_HEAD: usize = 128 * 1024;
 
 /// Makes connections: name, TCP, and TLS if there is any.
 #[derive(Clone)]
-pub(super) struct Wires {
+pub(crate) struct Wires {
     tcp: ConnectorService,
     tls: Option<TlsConnectorService>,
+    watch: Option<Rc<Stopwatch>>,
+}
+
+/// How long the parts of the last connection took.
+#[derive(Debug, Default)]
+pub(crate) struct Stopwatch {
+    pub(crate) tcp: Cell<Option<Duration>>,
+    pub(crate) tls: Cell<Option<Duration>>,
 }
 
 impl Wires {
-    pub(super) fn new(tls: Option<&Arc<rustls::ClientConfig>>) -> Self {
+    pub(crate) fn new(tls: Option<&Arc<rustls::ClientConfig>>) -> Self {
         Self {
             tcp: Connector::default().service(),
             tls: tls.map(|tls| TlsConnector::service(Arc::clone(tls))),
+            watch: None,
         }
+    }
+
+    /// The same, timed.
+    pub(crate) fn timed(self, watch: &Rc<Stopwatch>) -> Self {
+        Self { watch: Some(Rc::clone(watch)), ..self }
     }
 }
 
@@ -51,9 +68,14 @@ impl Service<ConnectInfo<Uri>> for Wires {
     actix_service::always_ready!();
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let (tcp, tls) = (self.tcp.call(info), self.tls.clone());
+        let (tcp, tls, watch) = (self.tcp.call(info), self.tls.clone(), self.watch.clone());
         Box::pin(async move {
+            let began = Instant::now();
             let connection = tcp.await?;
+            let connected = Instant::now();
+            if let Some(watch) = &watch {
+                watch.tcp.set(Some(connected - began));
+            }
             let (socket, connection) = match tls {
                 None => {
                     let (socket, connection) = connection.replace_io(());
@@ -62,6 +84,9 @@ impl Service<ConnectInfo<Uri>> for Wires {
                 Some(tls) => {
                     let (socket, connection) =
                         tls.call(connection).await.map_err(ConnectError::Io)?.replace_io(());
+                    if let Some(watch) = &watch {
+                        watch.tls.set(Some(connected.elapsed()));
+                    }
                     (Socket::Tls(Box::new(socket)), connection)
                 }
             };
@@ -76,7 +101,7 @@ enum Socket {
 }
 
 /// See the module.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     socket: Socket,
     /// The head of an answer is being read; else what comes is passed on.
     in_head: bool,

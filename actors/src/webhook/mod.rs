@@ -1,0 +1,123 @@
+//! Webhooks: endpoints of customers that are told of events, and what is on its way to them.
+//!
+//! What is to be delivered is a row, written by [`Outbox`](crate::outbox::Outbox) in the transaction that caused it. An
+//! attempt is a row too, written before anything is sent. So whatever dies, the store knows what is left to do.
+
+mod actor;
+pub mod address;
+mod attempt;
+mod commands;
+pub mod delivery;
+mod dispatcher;
+pub mod endpoint;
+mod exchange;
+mod schedule;
+mod seal;
+mod sign;
+mod sql;
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use actix::{Addr, Arbiter, ArbiterHandle};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use self::{address::AddressPolicy, dispatcher::Dispatcher};
+pub use self::{
+    commands::{IssuedSecret, Tested},
+    exchange::Timings,
+    schedule::{ATTEMPTS, Schedule},
+    seal::SealingKeys,
+    sign::SigningSecret,
+};
+use crate::{store::Store, threads, writer::Writer};
+
+/// What all of this folder share.
+pub(crate) struct Shared {
+    store: Store,
+    writer: Writer,
+    keys: SealingKeys,
+    schedule: Schedule,
+    policy: AddressPolicy,
+    arbiter: ArbiterHandle,
+    /// Attempts that all endpoints together may have under way.
+    places: Semaphore,
+    dispatcher: RwLock<Option<Addr<Dispatcher>>>,
+}
+
+/// Each attempt holds a connection and little else.
+const PLACES: usize = 512;
+
+/// How often a stop looks whether everything under way has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+impl Shared {
+    fn is_run_by(&self, dispatcher: Addr<Dispatcher>) {
+        *self.dispatcher.write().unwrap_or_else(PoisonError::into_inner) = Some(dispatcher);
+    }
+}
+
+/// All webhooks. Cheap to clone.
+#[derive(Clone)]
+pub struct Webhooks(Arc<Shared>);
+
+impl fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhooks").finish_non_exhaustive()
+    }
+}
+
+impl Webhooks {
+    /// Those of this store; nothing is sent before [`start`](Self::start).
+    #[must_use]
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        keys: SealingKeys,
+        schedule: Schedule,
+        policy: AddressPolicy,
+    ) -> Self {
+        let arbiter = Arbiter::new().handle();
+        arbiter.spawn_fn(|| threads::name(threads::WEBHOOKS));
+        Self(Arc::new(Shared {
+            store,
+            writer,
+            keys,
+            schedule,
+            policy,
+            arbiter,
+            places: Semaphore::new(PLACES),
+            dispatcher: RwLock::new(None),
+        }))
+    }
+
+    /// Starts to send what is to be delivered.
+    pub fn start(&self) {
+        let shared = Arc::clone(&self.0);
+        self.0.arbiter.spawn_fn(move || Dispatcher::begin(&shared));
+    }
+
+    /// Begins no further attempt, and waits until those under way have ended or that long. What is cut off counts as
+    /// an attempt and goes on at the next start.
+    pub async fn stop(&self, within: Duration) {
+        self.0.places.close();
+        let ended = async {
+            while self.0.places.available_permits() < PLACES {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
+            debug!("webhooks were being sent when the server stopped");
+        }
+    }
+
+    /// Which addresses may be sent to.
+    #[must_use]
+    pub fn policy(&self) -> &AddressPolicy {
+        &self.0.policy
+    }
+}

@@ -1,0 +1,234 @@
+//! The SQL of deliveries and attempts.
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use crate::{
+    clock::Timestamp,
+    ids::{DeliveryId, EventId, OrgId, WebhookId},
+    on_pool,
+    store::{Attempting, Store, StoreError},
+    webhook::delivery::{Attempt, Delivery, DeliveryFilter},
+    writer::{Op, Table},
+};
+
+static ATTEMPTS: Table = Table {
+    into: "webhook_attempts (delivery_id, number, org_id, started_at)",
+    columns: 4,
+    key: 2,
+    on_conflict: "",
+};
+
+/// A delivery that may go now.
+#[derive(Debug, Clone, FromRow)]
+pub(in super::super) struct Due {
+    pub(in super::super) id: DeliveryId,
+    pub(in super::super) event_id: String,
+    pub(in super::super) origin: String,
+    pub(in super::super) under_way: i64,
+    pub(in super::super) attempt_count: i64,
+    pub(in super::super) created_at: Timestamp,
+    /// Gone with its conversation, if it is not there.
+    pub(in super::super) body: Option<String>,
+}
+
+/// Which of an endpoint's deliveries to look for.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Wanted {
+    /// The next of a conversation waits for the one before it.
+    pub(in super::super) ordered: bool,
+    /// Only what somebody asked for again.
+    pub(in super::super) redeliveries: bool,
+}
+
+/// Up to `limit` deliveries to the webhook that may go at `now`, those that wait longest first.
+pub(in super::super) async fn due(
+    store: &Store,
+    webhook: WebhookId,
+    wanted: Wanted,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Due>, StoreError> {
+    const SELECT: &str = "
+        SELECT d.id, d.event_id, d.origin, d.under_way, d.attempt_count, d.created_at, b.body
+        FROM webhook_deliveries d LEFT JOIN webhook_bodies b ON b.event_id = d.event_id
+        WHERE d.webhook_id = $1 AND d.state = 'pending' AND d.next_at <= $2";
+    const IN_ORDER: &str = "
+        AND (d.origin <> 'event' OR d.conversation_id = '' OR NOT EXISTS (
+            SELECT 1 FROM webhook_deliveries e
+            WHERE e.conversation_id = d.conversation_id AND e.webhook_id = d.webhook_id AND e.state = 'pending'
+              AND e.origin = 'event' AND e.sequence < d.sequence))";
+    const AGAIN: &str = " AND d.origin = 'redelivery'";
+    const OLDEST: &str = " ORDER BY d.next_at, d.id LIMIT $3";
+    let order = if wanted.ordered { IN_ORDER } else { "" };
+    let again = if wanted.redeliveries { AGAIN } else { "" };
+    let select = format!("{SELECT}{order}{again}{OLDEST}");
+    on_pool!(store, |pool| {
+        sqlx::query_as(AssertSqlSafe(select)).bind(webhook).bind(now).bind(limit).fetch_all(pool).await
+    })
+    .attempting("read what is to be delivered")
+}
+
+/// When, after `now`, the next delivery to the webhook may go. What may go already and was not found waits for another
+/// of its conversation.
+pub(in super::super) async fn next_due(
+    store: &Store,
+    webhook: WebhookId,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    const SELECT: &str = "
+        SELECT MIN(next_at) FROM webhook_deliveries WHERE webhook_id = $1 AND state = 'pending' AND next_at > $2";
+    on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(webhook).bind(now).fetch_one(pool).await)
+        .attempting("read when something is to be delivered")
+}
+
+/// Webhooks that have something to be delivered at `now`.
+pub(in super::super) async fn with_due(
+    store: &Store,
+    now: Timestamp,
+) -> Result<Vec<(OrgId, WebhookId)>, StoreError> {
+    const SELECT: &str = "
+        SELECT w.org_id, w.id FROM webhooks w WHERE w.enabled = 1 AND EXISTS (
+            SELECT 1 FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.next_at <= $1)";
+    on_pool!(store, |pool| sqlx::query_as(SELECT).bind(now).fetch_all(pool).await)
+        .attempting("find what is to be delivered")
+}
+
+/// An attempt begins. Until `lease` nobody else makes one; the op is a conflict if somebody else began it, or if the
+/// delivery is settled.
+pub(in super::super) fn begin(op: &mut Op, org: OrgId, due: &Due, at: Timestamp, lease: Timestamp) {
+    const BEGIN: &str = "
+        UPDATE webhook_deliveries SET under_way = 1, attempt_count = attempt_count + 1, next_at = $3
+        WHERE id = $1 AND attempt_count = $2 AND state = 'pending'";
+    op.run_on_one(BEGIN, vec![due.id.into(), due.attempt_count.into(), lease.into()]);
+    if due.under_way != 0 {
+        interrupted(op, due);
+    }
+    op.insert(&ATTEMPTS, vec![due.id.into(), (due.attempt_count + 1).into(), org.into(), at.into()]);
+}
+
+/// The last attempt was cut off: what came of it is not known.
+pub(in super::super) fn interrupted(op: &mut Op, due: &Due) {
+    const INTERRUPTED: &str = "
+        UPDATE webhook_attempts SET error = 'interrupted'
+        WHERE delivery_id = $1 AND number = $2 AND status IS NULL AND error IS NULL";
+    op.run(INTERRUPTED, vec![due.id.into(), due.attempt_count.into()]);
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct Ended {
+    pub(in super::super) status: Option<i64>,
+    pub(in super::super) duration_ms: i64,
+    pub(in super::super) error: Option<&'static str>,
+    pub(in super::super) body: Option<String>,
+}
+
+/// Notes what came of an attempt. The answer of a delivery whose event was erased meanwhile is not kept.
+pub(in super::super) fn ended(op: &mut Op, id: DeliveryId, number: i64, result: Ended) {
+    const ENDED: &str = "
+        UPDATE webhook_attempts SET status = $3, duration_ms = $4, error = $5,
+            response_body = CASE WHEN EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.id = $1 AND d.state <> 'cancelled')
+                THEN $6 ELSE NULL END
+        WHERE delivery_id = $1 AND number = $2";
+    let values = vec![
+        id.into(),
+        number.into(),
+        result.status.into(),
+        result.duration_ms.into(),
+        result.error.into(),
+        result.body.into(),
+    ];
+    op.run(ENDED, values);
+}
+
+/// The delivery is settled: `delivered`, `exhausted` or `cancelled`. One that is settled already stays so.
+pub(in super::super) fn settle(op: &mut Op, id: DeliveryId, state: &'static str, at: Timestamp) {
+    const SETTLE: &str = "
+        UPDATE webhook_deliveries SET state = $2, under_way = 0, settled_at = $3 WHERE id = $1 AND state = 'pending'";
+    op.run(SETTLE, vec![id.into(), state.into(), at.into()]);
+}
+
+/// The delivery may go again from then on.
+pub(in super::super) fn again(op: &mut Op, id: DeliveryId, attempts: i64, next_at: Timestamp) {
+    const AGAIN: &str = "
+        UPDATE webhook_deliveries SET under_way = 0, next_at = $3
+        WHERE id = $1 AND attempt_count = $2 AND state = 'pending'";
+    op.run(AGAIN, vec![id.into(), attempts.into(), next_at.into()]);
+}
+
+/// A delivery with whether its endpoint is enabled, which is what makes it pending or held.
+const SELECT_DELIVERIES: &str = "
+    SELECT d.id, d.webhook_id, d.event_id, d.event_type, d.conversation_id, d.sequence, d.origin,
+           CASE WHEN d.state = 'pending' AND w.enabled = 0 THEN 'held' ELSE d.state END AS state,
+           d.under_way, d.attempt_count, d.next_at, d.created_at, d.settled_at
+    FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id AND w.org_id = d.org_id";
+
+/// A delivery of `org`.
+pub(in super::super) async fn get(
+    store: &Store,
+    org: OrgId,
+    id: DeliveryId,
+) -> Result<Option<Delivery>, StoreError> {
+    let select = format!("{SELECT_DELIVERIES} WHERE d.org_id = $1 AND d.id = $2");
+    on_pool!(store, |pool| {
+        sqlx::query_as(AssertSqlSafe(select)).bind(org).bind(id).fetch_optional(pool).await
+    })
+    .attempting("read a delivery")
+}
+
+/// Deliveries to a webhook of `org` in the order of their ids, from after that one.
+pub(in super::super) async fn list(
+    store: &Store,
+    (org, webhook): (OrgId, WebhookId),
+    filter: &DeliveryFilter,
+    (after, descending): (Option<DeliveryId>, bool),
+    rows: i64,
+) -> Result<Vec<Delivery>, StoreError> {
+    let (edge, order) = match descending {
+        true => (" AND d.id < $6 ORDER BY d.id DESC LIMIT $7", "~"),
+        false => (" AND d.id > $6 ORDER BY d.id LIMIT $7", ""),
+    };
+    let select = format!(
+        "{SELECT_DELIVERIES} WHERE d.org_id = $1 AND d.webhook_id = $2
+         AND ($3 = '' OR CASE WHEN d.state = 'pending' AND w.enabled = 0 THEN 'held' ELSE d.state END = $3)
+         AND ($4 = '' OR d.event_type LIKE $4) AND ($5 = '' OR d.event_id = $5){edge}"
+    );
+    let after = after.map_or_else(|| order.to_owned(), |id| id.to_string());
+    on_pool!(store, |pool| {
+        sqlx::query_as(AssertSqlSafe(select))
+            .bind(org)
+            .bind(webhook)
+            .bind(filter.state.map_or("", |state| state.as_str()))
+            .bind(filter.kind.clone().unwrap_or_default())
+            .bind(filter.event.clone().unwrap_or_default())
+            .bind(after)
+            .bind(rows)
+            .fetch_all(pool)
+            .await
+    })
+    .attempting("list deliveries")
+}
+
+/// The attempts of a delivery of `org`, in order.
+pub(in super::super) async fn attempts(
+    store: &Store,
+    org: OrgId,
+    id: DeliveryId,
+) -> Result<Vec<Attempt>, StoreError> {
+    const SELECT: &str = "
+        SELECT started_at, status, duration_ms, error, response_body FROM webhook_attempts
+        WHERE org_id = $1 AND delivery_id = $2 ORDER BY number";
+    on_pool!(store, |pool| sqlx::query_as(SELECT).bind(org).bind(id).fetch_all(pool).await)
+        .attempting("read the attempts of a delivery")
+}
+
+/// What an event's webhooks were sent.
+pub(in super::super) async fn body(
+    store: &Store,
+    org: OrgId,
+    event: EventId,
+) -> Result<Option<String>, StoreError> {
+    const SELECT: &str = "SELECT body FROM webhook_bodies WHERE org_id = $1 AND event_id = $2";
+    on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(org).bind(event).fetch_optional(pool).await)
+        .attempting("read what was delivered")
+}
