@@ -47,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// What answers.
     pub model: Model,
+    /// How articles are searched.
+    pub knowledge: KnowledgeConfig,
     /// The life of a conversation.
     pub conversations: Conversations,
     /// What customers' endpoints are told.
@@ -236,6 +238,14 @@ impl<'de> Deserialize<'de> for SyntheticModel {
             Synthetic { first_token_ms, tokens_per_second, tokens, jitter, failure_rate, panic_rate, seed };
         Ok(Self { per_request, answers })
     }
+}
+
+/// `[knowledge]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnowledgeConfig {
+    /// Keep a third less of articles in memory, and find a little less.
+    pub lean_index: bool,
 }
 
 /// `[conversations]`

@@ -25,7 +25,7 @@ use openclaw_actors::{
     conversation::directory::{ConversationOptions, Directory, REST_AFTER},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
-    knowledge::{Knowledge, messages::KnowledgeError},
+    knowledge::{Knowledge, index::Index, messages::KnowledgeError},
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
     store::{Store, StoreError},
@@ -167,7 +167,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let home_of = homes.clone();
     let limiter = RateLimiter::restore(&store, &node, move |key| home_of.of(&key)).await?;
     let (announcer, stopping) = stopping::channel();
-    let knowledge = Knowledge::start(store.clone(), writer.clone());
+    let knowledge = Knowledge::start_with(
+        store.clone(),
+        writer.clone(),
+        if config.knowledge.lean_index { Index::lean } else { Index::default },
+    );
     knowledge.look_after().await?;
     let organizations = Organizations::new(&store, &writer);
     let answerers = answerers(&config, &store, &knowledge, &organizations)?;

@@ -1,7 +1,7 @@
 //! How fast articles are taken in and found, and in how much memory, through the store and the indexer.
 //!
 //! ```text
-//! cargo run --release -p openclaw-actors --example knowledge_load -- [--puts N] [--searchers N] DIR…
+//! cargo run --release -p openclaw-actors --example knowledge_load -- [--lean] [--puts N] [--searchers N] DIR…
 //! ```
 //!
 //! All collections (folders as `retrieval` reads them) become articles of one organization in a store of its own. A
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use openclaw_actors::clock::Timestamp;
 use openclaw_actors::ids::{ArticleId, OrgId};
 use openclaw_actors::knowledge::article::{Draft, Fields};
-use openclaw_actors::knowledge::index::Query;
+use openclaw_actors::knowledge::index::{Index, Query};
 use openclaw_actors::knowledge::markup::Format;
 use openclaw_actors::knowledge::messages::{Precondition, PutArticle, PutTarget};
 use openclaw_actors::knowledge::{Knowledge, ListArticles};
@@ -37,6 +37,8 @@ const QUESTIONS: usize = 500;
 struct Options {
     puts: usize,
     searchers: usize,
+    /// With the index that takes less memory.
+    lean: bool,
     /// Of the second process: the store that the first one filled.
     measure: Option<(PathBuf, OrgId)>,
     collections: Vec<PathBuf>,
@@ -58,6 +60,7 @@ fn options() -> Result<Options, Failure> {
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
+            "--lean" => options.lean = true,
             "--puts" => options.puts = value()?.parse()?,
             "--searchers" => options.searchers = value()?.parse()?,
             "--measure" => options.measure = Some((value()?.into(), value()?.parse()?)),
@@ -91,6 +94,7 @@ async fn fill(options: &Options) -> Result<(), Failure> {
     store.close().await;
     let counts = [options.puts, options.searchers].map(|count| count.to_string());
     let status = Command::new(std::env::current_exe()?)
+        .args(options.lean.then_some("--lean"))
         .args(["--puts", &counts[0], "--searchers", &counts[1], "--measure"])
         .args([folder.path().as_os_str(), org.to_string().as_ref()])
         .args(&options.collections)
@@ -108,7 +112,8 @@ async fn measure(options: &Options, data: &Path, org: OrgId) -> Result<(), Failu
     }
     let store = Store::open_sqlite(data).await?;
     let writer = Writer::start(&store, "measure").await?;
-    let knowledge = Knowledge::start(store.clone(), writer.clone());
+    let index = if options.lean { Index::lean } else { Index::default };
+    let knowledge = Knowledge::start_with(store.clone(), writer.clone(), index);
     let before = resident_mb();
     let began = Instant::now();
     search(&knowledge, org, "warm up").await?;

@@ -20,6 +20,8 @@ pub(super) const DEPTH: usize = 10;
 pub(super) struct Collection {
     pub(super) name: String,
     pub(super) language: Option<Language>,
+    /// It is searched with the index that takes less memory.
+    lean: bool,
     pub(super) articles: Vec<Source>,
     /// Those that begin a conversation, and all of a collection without turns.
     pub(super) questions: Vec<Question>,
@@ -60,7 +62,11 @@ impl Collection {
             part.push(Question { turns, relevant });
         }
         let (questions, follow_ups) = (spread(questions, most), spread(follow_ups, most));
-        Ok(Self { name, language, articles: articles.collect(), questions, follow_ups })
+        Ok(Self { name, language, lean: false, articles: articles.collect(), questions, follow_ups })
+    }
+
+    pub(super) fn searched(self, lean: bool) -> Self {
+        Self { lean, ..self }
     }
 
     /// Its questions, in one row or two.
@@ -94,7 +100,7 @@ pub(super) struct Articles {
 
 impl Articles {
     pub(super) fn of(collection: &Collection, wanted: impl Fn(&str) -> bool) -> Self {
-        let mut index = Index::default();
+        let mut index = if collection.lean { Index::lean() } else { Index::default() };
         let mut names = HashMap::new();
         for source in collection.articles.iter().filter(|source| wanted(&source.id)) {
             let id = ArticleId::generate();

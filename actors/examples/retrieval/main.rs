@@ -1,7 +1,7 @@
 //! How well the index finds, and how well it knows when it does not, over collections of questions with known answers.
 //!
 //! ```text
-//! cargo run --release -p openclaw-actors --example retrieval -- [MODE] [--language nl] [--most N] [--threshold 0.5] [--foreign DIR]… DIR…
+//! cargo run --release -p openclaw-actors --example retrieval -- [MODE] [--lean] [--language nl] [--most N] [--threshold 0.5] [--foreign DIR]… DIR…
 //! ```
 //!
 //! | Mode | What is printed for each collection |
@@ -51,6 +51,8 @@ enum Mode {
 struct Options {
     mode: Mode,
     most: usize,
+    /// With the index that takes less memory.
+    lean: bool,
     /// How sure the search must be for an answer.
     threshold: f32,
     foreign: Vec<PathBuf>,
@@ -66,7 +68,7 @@ fn main() -> Result<(), Failure> {
     let mut losses = Vec::new();
     println!("{}", heading(options.mode, &foreign));
     for (path, language) in &options.collections {
-        let collection = Collection::read(path, *language, options.most)?;
+        let collection = Collection::read(path, *language, options.most)?.searched(options.lean);
         match options.mode {
             Mode::Quality => quality(&collection),
             Mode::Typos => losses.extend(typos(&collection)),
@@ -83,6 +85,7 @@ fn options() -> Result<Options, Failure> {
     let mut options = Options {
         mode: Mode::Quality,
         most: usize::MAX,
+        lean: false,
         threshold: ANSWERED,
         foreign: Vec::new(),
         collections: Vec::new(),
@@ -94,6 +97,7 @@ fn options() -> Result<Options, Failure> {
         match argument.as_str() {
             "--typos" => options.mode = Mode::Typos,
             "--confidence" => options.mode = Mode::Confidence,
+            "--lean" => options.lean = true,
             "--language" => language = Language::parse(&value()?),
             "--most" => options.most = value()?.parse()?,
             "--threshold" => options.threshold = value()?.parse()?,

@@ -11,7 +11,7 @@ use super::actor::KnowledgeIndexer;
 use super::article::StoredArticle;
 use super::idle;
 use super::import::{Counts, MOST_IMPORTS};
-use super::index::{Explanation, Hit, Query};
+use super::index::{Explanation, Hit, Index, Query};
 use super::messages::{
     ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, WriteBatch,
 };
@@ -53,12 +53,19 @@ impl Knowledge {
     /// Starts the indexer on an arbiter of its own.
     #[must_use]
     pub fn start(store: Store, writer: Writer) -> Self {
+        Self::start_with(store, writer, Index::default)
+    }
+
+    /// The same, with indexes that begin so: [`Index::lean`] ones take less memory.
+    #[must_use]
+    pub fn start_with(store: Store, writer: Writer, empty_index: fn() -> Index) -> Self {
         let arbiter = Arbiter::new().handle();
         arbiter.spawn_fn(|| threads::name(threads::KNOWLEDGE));
         let shared = Arc::new(Shared {
             store,
             writer,
             arbiter,
+            empty_index,
             shelves: DashMap::new(),
             indexer: RwLock::new(None),
             imports: Arc::new(Semaphore::new(MOST_IMPORTS)),
@@ -272,6 +279,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) writer: Writer,
     pub(super) arbiter: ArbiterHandle,
+    empty_index: fn() -> Index,
     shelves: DashMap<OrgId, Arc<Shelf>>,
     indexer: RwLock<Option<Addr<KnowledgeIndexer>>>,
     imports: Arc<Semaphore>,
@@ -280,7 +288,9 @@ pub(super) struct Shared {
 impl Shared {
     /// The organization's shelf, filled or not.
     pub(super) fn shelf(&self, org: OrgId) -> Arc<Shelf> {
-        Arc::clone(&self.shelves.entry(org).or_insert_with(|| Arc::new(Shelf::empty(org))))
+        Arc::clone(
+            &self.shelves.entry(org).or_insert_with(|| Arc::new(Shelf::empty(org, (self.empty_index)()))),
+        )
     }
 
     fn filled_shelf(&self, org: OrgId) -> Option<Arc<Shelf>> {

@@ -84,10 +84,11 @@ impl Retry {
 }
 
 impl Shelf {
-    pub(super) fn empty(org: OrgId) -> Self {
+    pub(super) fn empty(org: OrgId, index: Index) -> Self {
+        let contents = Contents { index, ..Contents::default() };
         Self {
             org,
-            contents: RwLock::default(),
+            contents: RwLock::new(contents),
             checked_at: Mutex::new(Instant::now()),
             used_at: Mutex::new(Instant::now()),
             remembered: Mutex::default(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::analysis::Gram;
 use super::field::{Field, Slot};
 use super::query::{Query, QueryTerm, QueryTerms};
-use super::search::{GRAM_WEIGHT, Hit, known_rarity};
+use super::search::{Hit, known_rarity};
 use super::{Index, Place};
 
 /// What a search did.
@@ -84,7 +84,7 @@ impl Index {
         Explanation {
             words: terms.words.iter().map(|word| self.word(word)).collect(),
             title_weight: self.title_weight(),
-            gram_weight: GRAM_WEIGHT,
+            gram_weight: self.gram_weight(),
             ceiling,
             hits: explained
                 .filter_map(|(hit, behind)| {
@@ -122,7 +122,8 @@ impl Index {
             article: parts.article[slot as usize],
             article_grams: parts.article_grams[slot as usize],
             passage: parts.passage[passage],
-            passage_grams: parts.passage_grams[passage],
+            // A lean index has none.
+            passage_grams: parts.passage_grams.get(passage).copied().unwrap_or_default(),
             title_words: parts.title[slot as usize],
             confidence: hit.confidence,
             share: features.share,

@@ -37,6 +37,8 @@ const MIN_SWEPT: usize = 64;
 /// An index. Only published articles belong in one.
 #[derive(Debug, Default)]
 pub struct Index {
+    /// Pieces of words are counted of articles alone.
+    lean: bool,
     /// By article slot; `None` once retired.
     places: Vec<Option<Place>>,
     slots: HashMap<ArticleId, Slot>,
@@ -61,6 +63,13 @@ struct Place {
 }
 
 impl Index {
+    /// An empty one that takes a third less memory, and finds a little less: it does without the pieces of the words of
+    /// passages.
+    #[must_use]
+    pub fn lean() -> Self {
+        Self { lean: true, ..Self::default() }
+    }
+
     /// The article as it is indexed now.
     #[must_use]
     pub fn get(&self, id: ArticleId) -> Option<&Arc<Entry>> {
@@ -97,7 +106,9 @@ impl Index {
         let first_passage = self.next_passage();
         for (words, grams) in &article.passages {
             self.passages.add(words);
-            self.passage_grams.add(grams);
+            if !self.lean {
+                self.passage_grams.add(grams);
+            }
         }
         self.vocabulary.add(&article.words);
         self.live_passages += article.passages.len();
@@ -119,7 +130,9 @@ impl Index {
         self.body_grams.retire(&article.body_grams);
         for (words, grams) in &article.passages {
             self.passages.retire(words);
-            self.passage_grams.retire(grams);
+            if !self.lean {
+                self.passage_grams.retire(grams);
+            }
         }
         self.vocabulary.retire(&article.words);
         self.live_passages -= article.passages.len();
@@ -151,6 +164,7 @@ impl Index {
             }
         }
         Self {
+            lean: self.lean,
             places,
             slots,
             live_passages: self.live_passages,

@@ -12,7 +12,10 @@ use super::query::{Query, QueryTerm, QueryTerms, STOP_WEIGHT};
 use super::{Index, Place};
 
 /// What pieces of words weigh beside words.
-pub(super) const GRAM_WEIGHT: f32 = 0.2;
+const GRAM_WEIGHT: f32 = 0.2;
+
+/// The same where they are counted of articles alone.
+const LEAN_GRAM_WEIGHT: f32 = 0.35;
 
 /// What titles weigh on their own. One that is a question is nearly what customers ask, so they weigh more where many
 /// are; but the same for all articles of an organization, or those without a question would lose for it.
@@ -139,10 +142,16 @@ impl Index {
     pub(super) fn ceiling(&self, terms: &QueryTerms) -> f32 {
         let worth = |word: &QueryTerm| known_rarity(&self.passages, &word.stems) * word.soft_weight();
         let words: f32 = terms.words.iter().map(worth).sum();
-        let grams: f32 =
-            terms.grams.iter().map(|(gram, weight)| self.passage_grams.rarity(*gram) * weight).sum();
-        let most = SATURATION * (words * (2.0 + self.title_weight()) + GRAM_WEIGHT * grams * 2.0);
+        let (field, fields) = if self.lean { (&self.body_grams, 1.0) } else { (&self.passage_grams, 2.0) };
+        let grams: f32 = terms.grams.iter().map(|(gram, weight)| field.rarity(*gram) * weight).sum();
+        let grams = self.gram_weight() * grams * fields;
+        let most = SATURATION * (words * (2.0 + self.title_weight()) + grams);
         most.max(f32::MIN_POSITIVE)
+    }
+
+    /// What pieces of words weigh beside words.
+    pub(super) fn gram_weight(&self) -> f32 {
+        if self.lean { LEAN_GRAM_WEIGHT } else { GRAM_WEIGHT }
     }
 
     /// Which share of the newest question's telling words stands in the article.
@@ -205,8 +214,8 @@ impl Scores {
             }
         }
         for (gram, weight) in &terms.grams {
-            index.body_grams.score(*gram, GRAM_WEIGHT * weight, &mut articles);
-            index.passage_grams.score(*gram, GRAM_WEIGHT * weight, &mut passages);
+            index.body_grams.score(*gram, index.gram_weight() * weight, &mut articles);
+            index.passage_grams.score(*gram, index.gram_weight() * weight, &mut passages);
         }
         Self { articles, titles, passages }
     }

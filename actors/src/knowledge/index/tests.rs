@@ -114,7 +114,13 @@ fn titles_weigh_more_where_they_are_questions_and_the_same_for_all() {
 
 #[test]
 fn an_explanation_adds_up() {
-    let index = shop();
+    let full = shop();
+    let mut lean = Index::lean();
+    full.places().for_each(|(_, place)| put(&mut lean, Arc::clone(&place.entry)));
+    [full, lean].iter().for_each(adds_up);
+}
+
+fn adds_up(index: &Index) {
     let turns = ["Can I use a gift card?", "how long is it vallid"].map(str::to_owned).to_vec();
     let query = Query { turns, limit: 2, ..Query::default() };
     let (hits, explained) = (index.search(&query), index.explain(&query));
@@ -207,8 +213,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_sequence_of_changes_leaves_the_index_of_what_is_left(changes in prop::collection::vec(change(), 1..60)) {
-        let mut index = Index::default();
+    fn any_sequence_of_changes_leaves_the_index_of_what_is_left(
+        changes in prop::collection::vec(change(), 1..60),
+        lean in any::<bool>(),
+    ) {
+        let empty = if lean { Index::lean } else { Index::default };
+        let mut index = empty();
         let mut left = BTreeMap::new();
         for change in changes {
             match change {
@@ -225,7 +235,7 @@ proptest! {
                 Change::Sweep => index = index.swept(),
             }
         }
-        let mut fresh = Index::default();
+        let mut fresh = empty();
         left.into_values().rev().for_each(|entry| put(&mut fresh, entry));
         prop_assert_eq!(index.len(), fresh.len());
         for question in ["parcel", "shoe delivry", "the money", "what of 8812 in card"] {
