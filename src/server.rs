@@ -211,6 +211,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     parts.webhooks.start();
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
+    actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(passivate(parts.directory.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
@@ -309,6 +310,16 @@ async fn sweep(idempotency: Idempotency) {
         if let Err(error) = idempotency.sweep().await {
             warn!(%error, "old requests were not forgotten");
         }
+    }
+}
+
+/// Drops deliveries that are older than they are kept.
+async fn sweep_webhooks(webhooks: Webhooks) {
+    loop {
+        if let Err(error) = webhooks.sweep().await {
+            warn!(%error, "old deliveries were not dropped");
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

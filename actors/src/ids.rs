@@ -55,6 +55,13 @@ macro_rules! id {
                 Self(Uuid::now_v7().as_u128())
             }
 
+            /// What sorts before every id that is made from that time on, and after those that were made earlier.
+            #[must_use]
+            pub fn edge_at(time: crate::clock::Timestamp) -> Self {
+                // A UUIDv7 begins with 48 bits of milliseconds.
+                Self((time.0.max(0) as u128) << 80)
+            }
+
             /// The bare number, for hashing and for seeds.
             #[must_use]
             pub fn as_u128(self) -> u128 {
@@ -200,6 +207,14 @@ mod tests {
             prop_assert_eq!(left.to_string().parse(), Ok(left));
             prop_assert_eq!(left.to_string().cmp(&right.to_string()), a.cmp(&b));
         }
+    }
+
+    #[test]
+    fn an_edge_lies_between_what_was_made_before_and_after() {
+        let now = crate::clock::Timestamp::now();
+        let made = ConversationId::generate();
+        assert!(ConversationId::edge_at(now.plus_ms(-1)) < made);
+        assert!(ConversationId::edge_at(now.plus_ms(60_000)) > made);
     }
 
     #[test]

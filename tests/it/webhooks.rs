@@ -236,3 +236,42 @@ fn what_was_to_be_sent_goes_with_its_conversation_and_only_ids_are_sent_of_that(
     assert_eq!(asked[0].body["type"], "conversation.deleted");
     assert_eq!(asked[0].body["data"], json!({"conversation": {"id": conversation}}));
 }
+
+#[test]
+fn deliveries_are_dropped_after_a_month_with_what_was_sent() {
+    let mut server = server(&[]);
+    let org = server.organization();
+    let receiver = receiver();
+    let hook = hook(&org, &receiver, json!({}));
+    let rows = |table: &str| format!("SELECT COUNT(*) FROM {table}");
+    talk(&org, "long ago");
+    settled(&org, &hook, "delivered", TOLD.len());
+    // The time of an id stands at its beginning.
+    server.execute("UPDATE webhook_deliveries SET id = 'dlv_00' || substr(id, 7)");
+    server.execute("UPDATE webhook_attempts SET delivery_id = 'dlv_00' || substr(delivery_id, 7)");
+    server.execute("UPDATE webhook_bodies SET event_id = 'evt_00' || substr(event_id, 7)");
+    talk(&org, "just now");
+    settled(&org, &hook, "delivered", 2 * TOLD.len());
+    server.restart();
+    for table in ["webhook_deliveries", "webhook_attempts", "webhook_bodies"] {
+        eventually("what is old is gone, and nothing else", || {
+            (server.number(&rows(table)) == TOLD.len() as i64).then_some(())
+        });
+    }
+    let spent = "SELECT COUNT(*) FROM webhook_deliveries WHERE state <> 'delivered' OR attempt_count <> 1";
+    assert_eq!(server.number(spent), 0, "a clean stop spends no attempt");
+}
+
+#[test]
+fn nothing_is_left_of_an_erased_organization() {
+    let server = server(&[("server.admin_token", "correct horse battery")]);
+    let org = server.organization();
+    let receiver = Upstream::that(refuses());
+    let hook = hook(&org, &receiver, json!({}));
+    talk(&org, "hello");
+    settled(&org, &hook, "exhausted", TOLD.len());
+    server.client_with("correct horse battery").delete(&format!("/v1/organizations/{}", org.id)).status(204);
+    for table in ["webhooks", "webhook_deliveries", "webhook_attempts", "webhook_bodies"] {
+        assert_eq!(server.number(&format!("SELECT COUNT(*) FROM {table}")), 0, "{table}");
+    }
+}

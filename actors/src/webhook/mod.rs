@@ -26,7 +26,7 @@ use actix::{Addr, Arbiter, ArbiterHandle};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use self::{address::AddressPolicy, dispatcher::Dispatcher};
+use self::{address::AddressPolicy, dispatcher::Dispatcher, endpoint::WebhookError, sql::deliveries};
 pub use self::{
     commands::{IssuedSecret, Tested},
     exchange::Timings,
@@ -34,7 +34,12 @@ pub use self::{
     seal::SealingKeys,
     sign::SigningSecret,
 };
-use crate::{store::Store, threads, writer::Writer};
+use crate::{
+    clock::Timestamp,
+    store::Store,
+    threads,
+    writer::{Op, Writer},
+};
 
 /// What all of this folder share.
 pub(crate) struct Shared {
@@ -48,6 +53,12 @@ pub(crate) struct Shared {
     places: Semaphore,
     dispatcher: RwLock<Option<Addr<Dispatcher>>>,
 }
+
+/// How long deliveries are kept: a month, in which whoever runs an endpoint finds out what it missed.
+const KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
+
+/// Deliveries dropped in one commit: other writers wait for it.
+const SWEPT_AT_ONCE: i64 = 500;
 
 /// Each attempt holds a connection and little else.
 const PLACES: usize = 512;
@@ -113,6 +124,20 @@ impl Webhooks {
         if tokio::time::timeout(within, ended).await.is_err() {
             debug!("webhooks were being sent when the server stopped");
         }
+    }
+
+    /// Drops what is older than deliveries are kept, in whatever state: one that was held for so long is given up.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn sweep(&self) -> Result<(), WebhookError> {
+        let before = Timestamp::now().plus_ms(-KEPT_MS);
+        while deliveries::any_before(&self.0.store, before).await? {
+            let mut op = Op::default();
+            deliveries::drop_before(&mut op, before, SWEPT_AT_ONCE);
+            self.0.writer.commit(op).await?;
+        }
+        Ok(())
     }
 
     /// Which addresses may be sent to.

@@ -232,3 +232,34 @@ pub(in super::super) async fn body(
     on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(org).bind(event).fetch_optional(pool).await)
         .attempting("read what was delivered")
 }
+
+/// Drops up to `limit` deliveries that were made before that time, and what was sent of events from before it.
+pub(in super::super) fn drop_before(op: &mut Op, time: Timestamp, limit: i64) {
+    const STATEMENTS: [&str; 2] = [
+        "DELETE FROM webhook_attempts WHERE delivery_id IN (
+            SELECT id FROM webhook_deliveries WHERE id < $1 ORDER BY id LIMIT $2)",
+        "DELETE FROM webhook_deliveries WHERE id IN (
+            SELECT id FROM webhook_deliveries WHERE id < $1 ORDER BY id LIMIT $2)",
+    ];
+    const BODIES: &str = "
+        DELETE FROM webhook_bodies WHERE event_id IN (
+            SELECT event_id FROM webhook_bodies WHERE event_id < $1 ORDER BY event_id LIMIT $2)";
+    for statement in STATEMENTS {
+        op.run(statement, vec![DeliveryId::edge_at(time).into(), limit.into()]);
+    }
+    op.run(BODIES, vec![EventId::edge_at(time).into(), limit.into()]);
+}
+
+/// Is there anything that was made before that time?
+pub(in super::super) async fn any_before(store: &Store, time: Timestamp) -> Result<bool, StoreError> {
+    const SELECT: &str = "
+        SELECT COUNT(*) FROM (
+            SELECT id FROM (SELECT id FROM webhook_deliveries WHERE id < $1 LIMIT 1) AS a_delivery
+            UNION ALL
+            SELECT event_id FROM (SELECT event_id FROM webhook_bodies WHERE event_id < $2 LIMIT 1) AS a_body
+        ) AS anything";
+    let (delivery, event) = (DeliveryId::edge_at(time), EventId::edge_at(time));
+    let count: Result<i64, _> =
+        on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(delivery).bind(event).fetch_one(pool).await);
+    Ok(count.attempting("look for old deliveries")? > 0)
+}
