@@ -1,9 +1,9 @@
 //! The `openai` provider: any endpoint that speaks OpenAI's `/chat/completions`, streamed.
 //!
-//! The question goes out with the passages that the search finds for it ([`prompt`]); what comes back is read under
-//! four deadlines ([`endpoint::Deadlines`]), its `[n]` become citations ([`marks`]). Until the first text a failure is
-//! tried again ([`retry`]) and then left to the next provider; after it the answer fails. An upstream that keeps
-//! failing is not asked for a while ([`breaker`]).
+//! The question goes out with the passages that the search finds for it (`prompt`); what comes back is read under
+//! four deadlines ([`endpoint::Deadlines`]), its `[n]` become citations (`marks`). Until the first text a failure is
+//! tried again (`retry`) and then left to the next provider; after it the answer fails. An upstream that keeps
+//! failing is not asked for a while (`breaker`).
 //!
 //! Decisions where the contract is silent:
 //! - Small talk goes to the model as well: it answers a greeting in any language and in its context. It cites nothing,
