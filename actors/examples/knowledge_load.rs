@@ -89,7 +89,7 @@ async fn fill(options: &Options) -> Result<(), Failure> {
     }
     let took = began.elapsed();
     println!("{articles} articles written one by one in {:.1} s", took.as_secs_f64());
-    knowledge.stop();
+    knowledge.close().await;
     writer.close().await;
     store.close().await;
     let counts = [options.puts, options.searchers].map(|count| count.to_string());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Organization, Reply, Server, eventually};
+use crate::harness::{Client, Organization, Reply, Server, eventually, times};
 
 const PATH: &str = "/v1/knowledge";
 
@@ -316,6 +316,22 @@ fn a_folder_is_imported_beside_the_server_and_again_without_a_change() {
     assert!(run.status.success() && run.out.contains("We are closed on Sunday."), "{run:?}");
     let stranger = ["knowledge", "import", from, "--org", "org_00000000000000000000000000"];
     assert!(!server.run(&stranger).status.success());
+}
+
+#[test]
+fn a_command_leaves_nothing_pending_and_ends_quietly() {
+    let mut server = Server::start();
+    let org = server.organization();
+    let folder = folder(&FILES);
+    let from = folder.path().to_str().unwrap().to_owned();
+    // Nobody else is there to tell what became of the articles.
+    server.stop();
+    for round in 0..times(5, 50) {
+        std::fs::write(folder.path().join("notes.txt"), format!("We open at {round}.")).unwrap();
+        let run = server.run(&["knowledge", "import", &from, "--org", &org.id]);
+        assert!(run.status.success() && !run.err.contains("panicked"), "{run:?}");
+        assert_eq!(server.number("SELECT COUNT(*) FROM article_states WHERE state <> 'indexed'"), 0);
+    }
 }
 
 #[test]

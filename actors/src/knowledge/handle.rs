@@ -1,7 +1,10 @@
 //! The way to an organization's articles, for answerers and for HTTP.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use actix::{Addr, Arbiter, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
 use dashmap::DashMap;
@@ -69,6 +72,7 @@ impl Knowledge {
             shelves: DashMap::new(),
             indexer: RwLock::new(None),
             imports: Arc::new(Semaphore::new(MOST_IMPORTS)),
+            closing: AtomicBool::new(false),
         });
         KnowledgeIndexer::start(&shared);
         shared.arbiter.spawn(idle::let_go(Arc::downgrade(&shared)));
@@ -226,9 +230,13 @@ impl Knowledge {
         due.map(|shelf| shelf.org).collect()
     }
 
-    /// Ends the indexer once its mailbox is empty.
-    pub fn stop(&self) {
+    /// Stores what is known of the articles that were written, and ends the indexer. Nothing may be asked any more.
+    pub async fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
         self.shared.write_indexer(None);
+        for shelf in self.shared.shelves().into_iter().filter(|shelf| shelf.is_filled()) {
+            tell::last(&self.shared, &shelf).await;
+        }
         self.shared.arbiter.stop();
     }
 
@@ -283,6 +291,8 @@ pub(super) struct Shared {
     shelves: DashMap<OrgId, Arc<Shelf>>,
     indexer: RwLock<Option<Addr<KnowledgeIndexer>>>,
     imports: Arc<Semaphore>,
+    /// Whoever closes tells the rest: nothing on the arbiter may hold a connection when that ends.
+    pub(super) closing: AtomicBool,
 }
 
 impl Shared {

@@ -49,9 +49,23 @@ pub(super) fn soon(shared: &Arc<Shared>, shelf: &Arc<Shelf>) {
     arbiter.spawn(async move { now(&shared, &shelf).await });
 }
 
-/// Tells what became of the shelf's articles.
+/// Tells what became of the shelf's articles, unless whoever closes does.
 pub(super) async fn now(shared: &Shared, shelf: &Shelf) {
-    let _telling = shelf.telling.lock().await;
+    let telling = shelf.telling.lock().await;
+    if !shared.closing.load(Ordering::Acquire) {
+        told(shared, shelf).await;
+    }
+    drop(telling);
+}
+
+/// Tells it for the last time.
+pub(super) async fn last(shared: &Shared, shelf: &Shelf) {
+    let telling = shelf.telling.lock().await;
+    told(shared, shelf).await;
+    drop(telling);
+}
+
+async fn told(shared: &Shared, shelf: &Shelf) {
     shelf.to_be_told.store(false, Ordering::Release);
     if let Err(error) = tell(shared, shelf).await {
         // The rows are still pending: the next look finds them.

@@ -112,7 +112,7 @@ impl Place {
 
     pub(super) async fn close(self) {
         if let Self::Store { offline, knowledge, .. } = self {
-            knowledge.stop();
+            knowledge.close().await;
             offline.close().await;
         }
     }
