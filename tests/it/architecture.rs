@@ -23,7 +23,7 @@ const MEETINGS: [(&str, &str, &str); 3] = [
 const SERVERS: [&str; 5] = ["actix_web", "actix_http", "actix_server", "actix_web_actors", "openclaw_server"];
 
 /// Where SQL may stand, beside `sql/` and everything that begins with `writer`.
-const SQL_FILES: [&str; 4] = ["sql.rs", "store.rs", "outbox.rs", "testing.rs"];
+const SQL_FILES: [&str; 3] = ["sql.rs", "store.rs", "testing.rs"];
 
 /// What a statement begins with.
 const SQL_VERBS: [&str; 9] =

@@ -1,13 +1,11 @@
 //! A webhook: where it is, what it is told, and what it must look like.
 
-use std::fmt;
+mod headers;
+mod url;
 
-use awc::http::{
-    Uri,
-    header::{HeaderName, HeaderValue},
-};
 use serde::Serialize;
 
+pub use self::{headers::Headers, url::EndpointUrl};
 use super::{address::NotAllowed, sign::SigningSecret};
 use crate::{
     clock::Timestamp,
@@ -18,9 +16,6 @@ use crate::{
     writer::WriteError,
 };
 
-/// Longer addresses are some mistake.
-const LONGEST_URL: usize = 2_000;
-
 /// A line for people.
 const LONGEST_DESCRIPTION: usize = 500;
 
@@ -29,169 +24,6 @@ const MOST_FILTERS: usize = 50;
 
 /// A channel's or topic's name, as conversations have them.
 const LONGEST_NAME: usize = 64;
-
-const MOST_HEADERS: usize = 8;
-const LONGEST_HEADER: usize = 1_000;
-
-/// What only we say: who is spoken to, how the body is framed, and what is signed.
-const OUR_HEADERS: [&str; 16] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "date",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
-
-/// Where events are sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointUrl {
-    text: String,
-    /// With TLS.
-    pub(super) is_https: bool,
-    /// Without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// As it stands in the address: what `Host` says.
-    pub(super) authority: String,
-    /// For awc, which is told of TCP alone: `http://host:443/path`.
-    pub(super) on_the_wire: String,
-}
-
-impl EndpointUrl {
-    /// Reads an address.
-    ///
-    /// # Errors
-    /// It is none that events can be sent to.
-    pub fn parse(text: &str) -> Result<Self, InvalidField> {
-        let wrong = |reason: &str| Err(InvalidField::new("url", reason));
-        if text.len() > LONGEST_URL {
-            return Err(InvalidField::new("url", format!("must be at most {LONGEST_URL} bytes")));
-        }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return wrong("must be visible ASCII: write names of hosts in punycode, and encode the rest");
-        }
-        if text.contains(['#', '\\']) {
-            return wrong("must not have a fragment or a backslash");
-        }
-        let Ok(uri) = text.parse::<Uri>() else {
-            return wrong("must be an address such as https://example.com/hooks");
-        };
-        let is_https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return wrong("must begin with https://"),
-        };
-        let (Some(authority), Some(host)) = (uri.authority(), uri.host().filter(|host| !host.is_empty()))
-        else {
-            return wrong("must name a host");
-        };
-        if authority.as_str().contains('@') {
-            return wrong("must not hold a name or a password: use headers");
-        }
-        let has_port = authority.as_str().len() > host.len();
-        let port = match uri.port_u16() {
-            Some(port) if port > 0 => port,
-            None if !has_port => {
-                if is_https {
-                    443
-                } else {
-                    80
-                }
-            }
-            _ => return wrong("must have a port from 1 to 65535, or none"),
-        };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self {
-            on_the_wire: format!("http://{host}:{port}{path}"),
-            host: host.trim_matches(['[', ']']).to_owned(),
-            authority: authority.as_str().to_owned(),
-            text: text.to_owned(),
-            is_https,
-            port,
-        })
-    }
-}
-
-impl fmt::Display for EndpointUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Static headers, which nobody is shown again.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, String)>);
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.names()).finish()
-    }
-}
-
-impl Headers {
-    /// Those of these names and values.
-    ///
-    /// # Errors
-    /// There are too many, one is no header, or one is ours.
-    pub fn new(headers: Vec<(String, String)>) -> Result<Self, InvalidField> {
-        if headers.len() > MOST_HEADERS {
-            return Err(InvalidField::new("headers", format!("must be at most {MOST_HEADERS}")));
-        }
-        for (name, value) in &headers {
-            let is_header =
-                HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value).is_ok();
-            if !is_header || name.len() + value.len() > LONGEST_HEADER || !value.is_ascii() {
-                let reason =
-                    format!("must be names and values of headers, of at most {LONGEST_HEADER} characters");
-                return Err(InvalidField::new("headers", reason));
-            }
-            let lower = name.to_ascii_lowercase();
-            if OUR_HEADERS.contains(&&*lower) || lower.starts_with("webhook-") {
-                return Err(InvalidField::new(
-                    "headers",
-                    format!("must not set {lower}: that one is the server's"),
-                ));
-            }
-        }
-        let mut names: Vec<String> = headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-        names.sort();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(InvalidField::new("headers", "must not name a header twice"));
-        }
-        Ok(Self(headers))
-    }
-
-    /// What was stored, which was checked then.
-    pub(super) fn stored(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text).map(Self)
-    }
-
-    /// For the store, which seals it; `None` where there are none.
-    pub(super) fn document(&self) -> Option<String> {
-        // Text always serializes.
-        (!self.0.is_empty()).then(|| serde_json::to_string(&self.0).unwrap_or_default())
-    }
-
-    /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-}
 
 /// An endpoint as it is stored.
 #[derive(Debug, Clone)]
@@ -371,58 +203,4 @@ pub enum WebhookError {
     /// The dispatcher is busy or gone.
     #[error("webhooks cannot be sent right now")]
     Busy,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_http_with_a_host_and_nothing_hidden_in_it() {
-        let url = EndpointUrl::parse("https://example.com/hooks?a=b").unwrap();
-        assert_eq!((url.is_https, &*url.host, url.port), (true, "example.com", 443));
-        assert_eq!(url.on_the_wire, "http://example.com:443/hooks?a=b");
-        let url = EndpointUrl::parse("http://[::1]:8080").unwrap();
-        assert_eq!((&*url.host, url.port, &*url.authority), ("::1", 8080, "[::1]:8080"));
-        for bad in [
-            "",
-            "example.com",
-            "/hooks",
-            "ftp://example.com",
-            "https://",
-            "https://:443/",
-            "https://me:pw@example.com/",
-            "https://example.com/#top",
-            "https://example.com:0/",
-            "https://example.com:99999/",
-            "https://exa mple.com/",
-            "https://exämple.com/",
-            "https://example.com:/",
-            "https:\\\\example.com",
-            "javascript:alert(1)",
-        ] {
-            assert!(EndpointUrl::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn static_headers_cannot_be_ours() {
-        let one = |name: &str, value: &str| Headers::new(vec![(name.to_owned(), value.to_owned())]);
-        assert!(one("Authorization", "Bearer x").is_ok() && one("X-Token", "").is_ok());
-        for name in [
-            "Host",
-            "content-type",
-            "Content-Length",
-            "Webhook-Id",
-            "webhook-signature",
-            "a b",
-            "",
-            "Connection",
-        ] {
-            assert!(one(name, "x").is_err(), "{name}");
-        }
-        assert!(one("X-A", "a\r\nX-B: c").is_err());
-        let shown = format!("{:?}", one("Authorization", "Bearer secret").unwrap());
-        assert!(!shown.contains("secret"), "{shown}");
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
     on_pool,
     outbox::{self, stored_filters},
     store::{Attempting, Store, StoreError},
-    writer::{Op, Table},
+    writer::{Op, Table, Value},
 };
 
 static WEBHOOKS: Table = Table {
@@ -85,55 +85,41 @@ impl WebhookRow {
     }
 }
 
-/// What both an insert and an update write.
-struct Sealed {
-    headers: Option<String>,
-    secret: String,
-    previous: Option<String>,
-}
-
-impl Sealed {
-    fn of(webhook: &Webhook, keys: &SealingKeys) -> Result<Self, getrandom::Error> {
-        let seal = |text: &str| keys.seal(webhook.id, text);
-        Ok(Self {
-            headers: webhook.headers.document().map(|text| seal(&text)).transpose()?,
-            secret: seal(webhook.secret.expose())?,
-            previous: webhook.previous.as_ref().map(|(secret, _)| seal(secret.expose())).transpose()?,
-        })
-    }
-}
-
 /// Our own types always serialize.
 fn document<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// One per column of the table, in its order.
+fn values(webhook: &Webhook, keys: &SealingKeys) -> Result<Vec<Value>, getrandom::Error> {
+    let seal = |text: &str| keys.seal(webhook.id, text);
+    let headers = webhook.headers.document().map(|text| seal(&text)).transpose()?;
+    let previous = webhook.previous.as_ref().map(|(secret, _)| seal(secret.expose())).transpose()?;
+    Ok(vec![
+        webhook.org.into(),
+        webhook.id.into(),
+        webhook.url.to_string().into(),
+        document(&webhook.filters.events).into(),
+        document(&webhook.filters.channels).into(),
+        document(&webhook.filters.topics).into(),
+        webhook.description.as_str().into(),
+        i64::from(webhook.enabled).into(),
+        webhook.disabled_reason.as_deref().into(),
+        i64::from(webhook.ordered).into(),
+        headers.into(),
+        seal(webhook.secret.expose())?.into(),
+        previous.into(),
+        webhook.previous.as_ref().map(|(_, ends)| *ends).into(),
+        webhook.version.into(),
+        webhook.failing_since.into(),
+        webhook.created_at.into(),
+        webhook.updated_at.into(),
+    ])
+}
+
 /// Makes a webhook.
 pub(super) fn insert(op: &mut Op, webhook: &Webhook, keys: &SealingKeys) -> Result<(), getrandom::Error> {
-    let Sealed { headers, secret, previous } = Sealed::of(webhook, keys)?;
-    op.insert(
-        &WEBHOOKS,
-        vec![
-            webhook.org.into(),
-            webhook.id.into(),
-            webhook.url.to_string().into(),
-            document(&webhook.filters.events).into(),
-            document(&webhook.filters.channels).into(),
-            document(&webhook.filters.topics).into(),
-            webhook.description.as_str().into(),
-            i64::from(webhook.enabled).into(),
-            webhook.disabled_reason.as_deref().into(),
-            i64::from(webhook.ordered).into(),
-            headers.into(),
-            secret.into(),
-            previous.into(),
-            webhook.previous.as_ref().map(|(_, ends)| *ends).into(),
-            webhook.version.into(),
-            webhook.failing_since.into(),
-            webhook.created_at.into(),
-            webhook.updated_at.into(),
-        ],
-    );
+    op.insert(&WEBHOOKS, values(webhook, keys)?);
     outbox::note_change(op);
     Ok(())
 }
@@ -141,33 +127,11 @@ pub(super) fn insert(op: &mut Op, webhook: &Webhook, keys: &SealingKeys) -> Resu
 /// Changes a webhook that was of the version before.
 pub(super) fn update(op: &mut Op, webhook: &Webhook, keys: &SealingKeys) -> Result<(), getrandom::Error> {
     const UPDATE: &str = "
-        UPDATE webhooks SET url = $4, events = $5, channels = $6, topics = $7, description = $8, enabled = $9,
-            disabled_reason = $10, ordered = $11, headers = $12, secret = $13, previous_secret = $14,
-            previous_expires_at = $15, version = version + 1, failing_since = $16, updated_at = $17
-        WHERE org_id = $1 AND id = $2 AND version = $3";
-    let Sealed { headers, secret, previous } = Sealed::of(webhook, keys)?;
-    op.run_on_one(
-        UPDATE,
-        vec![
-            webhook.org.into(),
-            webhook.id.into(),
-            (webhook.version - 1).into(),
-            webhook.url.to_string().into(),
-            document(&webhook.filters.events).into(),
-            document(&webhook.filters.channels).into(),
-            document(&webhook.filters.topics).into(),
-            webhook.description.as_str().into(),
-            i64::from(webhook.enabled).into(),
-            webhook.disabled_reason.as_deref().into(),
-            i64::from(webhook.ordered).into(),
-            headers.into(),
-            secret.into(),
-            previous.into(),
-            webhook.previous.as_ref().map(|(_, ends)| *ends).into(),
-            webhook.failing_since.into(),
-            webhook.updated_at.into(),
-        ],
-    );
+        UPDATE webhooks SET url = $3, events = $4, channels = $5, topics = $6, description = $7, enabled = $8,
+            disabled_reason = $9, ordered = $10, headers = $11, secret = $12, previous_secret = $13,
+            previous_expires_at = $14, version = $15, failing_since = $16, created_at = $17, updated_at = $18
+        WHERE org_id = $1 AND id = $2 AND version = $15 - 1";
+    op.run_on_one(UPDATE, values(webhook, keys)?);
     outbox::note_change(op);
     Ok(())
 }
