@@ -464,7 +464,7 @@ mod tests {
             ("model = { providers = 'openai', openai.base_url = 'http://a/v1' }", "model.openai.model"),
             ("model = { providers = 'openai', openai.model = 'm' }", "model.openai.base_url"),
             ("model.openai.base_url = 'ftp://a'", "https://api.openai.com/v1"),
-            ("model.openai.base_url = 'http://me:key@a/v1'", "model.openai.api_key"),
+            ("model.openai.base_url = 'http://me:key@a/v1'", "put the key into api_key"),
             ("model.openai.model = 'builtin'", "model.openai.model"),
             ("model.openai.model = ''", "model.openai.model"),
             ("model.openai.api_key = \"a\\nb\"", "model.openai.api_key"),

@@ -22,6 +22,7 @@ pub mod supervision;
 pub mod testing;
 pub mod threads;
 pub mod tls;
+pub mod upstream;
 pub mod webhook;
 mod wire;
 pub mod writer;

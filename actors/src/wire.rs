@@ -7,6 +7,8 @@
 //!
 //! Heads can only be read above TLS, so TLS is agreed here too; awc itself sees a plain connection.
 
+mod client;
+
 use std::{
     cell::Cell,
     fmt, io,
@@ -26,6 +28,8 @@ use actix_tls::connect::{
 use awc::http::Uri;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub(crate) use self::client::{Kept, client};
 
 /// A longer head is passed on as it is: awc refuses it.
 const LONGEST_HEAD: usize = 128 * 1024;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use awc::{
-    Client, ClientResponse, Connector,
+    Client, ClientResponse,
     error::{ConnectError, SendRequestError},
     http::{StatusCode, header},
 };
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     tls,
-    wire::{Stopwatch, Wires},
+    wire::{self, Kept, Stopwatch, Wires},
 };
 
 /// How much of an answer is read before the connection is given up.
@@ -35,11 +35,9 @@ const LONGEST_ANSWER: usize = 16 << 10;
 /// How much of it is kept.
 const KEPT_OF_ANSWER: usize = 1 << 10;
 
-/// Less than the five seconds after which Node and others drop an idle connection: none breaks under a request.
-const KEPT_FOR: Duration = Duration::from_secs(4);
-
-/// How long a connection lives at most, so that a change of the name's addresses is noticed.
-const LIVES_FOR: Duration = Duration::from_secs(60);
+/// Less than the five seconds after which Node and others drop an idle connection: none breaks under a request. And no
+/// connection lives so long that a change of the name's addresses goes unnoticed.
+const KEPT: Kept = Kept { idle: Duration::from_secs(4), at_most: Duration::from_secs(60) };
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -194,21 +192,8 @@ impl Exchange {
 }
 
 fn client(wires: Wires) -> Client {
-    let connector = Connector::new()
-        .connector(wires)
-        // The deadline around everything ends it.
-        .timeout(Duration::from_secs(3_600))
-        .conn_keep_alive(KEPT_FOR)
-        .conn_lifetime(LIVES_FOR)
-        // How many run at once is the actors' business.
-        .limit(0);
-    Client::builder()
-        .connector(connector)
-        .disable_timeout()
-        // A redirect would carry the signed body to wherever the receiver says.
-        .disable_redirects()
-        .no_default_headers()
-        .finish()
+    // The deadline around everything ends an attempt to connect.
+    wire::client(wires, Duration::from_secs(3_600), KEPT)
 }
 
 async fn post(

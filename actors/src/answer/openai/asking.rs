@@ -10,11 +10,9 @@ use tracing::{debug, warn};
 
 use super::{
     OpenAi,
-    breaker::Permit,
-    failure::{Failure, Kind},
+    failure::error,
     prompt::{self, Message},
     reading::{Reading, Supplied},
-    retry,
 };
 use crate::{
     answer::{
@@ -27,6 +25,7 @@ use crate::{
         language::Language,
     },
     organization::Settings,
+    upstream::{Failure, Kind, breaker::Permit, retry},
 };
 
 /// Asks the model, once it is polled.
@@ -71,14 +70,14 @@ impl Asking {
             return Ok(grounded::answer(&self.model.0.knowledge, &self.question, thresholds));
         }
         let Some((cache, key)) = self.kept_as(&hits) else {
-            let reading = self.ask(hits).await.map_err(|failure| failure.kind.error())?;
+            let reading = self.ask(hits).await.map_err(|failure| error(failure.kind))?;
             return Ok(reading.into_stream());
         };
         if let Some(chunks) = cache.get(&key).await {
             return Ok(stream::iter(chunks.map(Ok)).boxed_local());
         }
         let question = self.question.clone();
-        let reading = self.ask(hits).await.map_err(|failure| failure.kind.error())?;
+        let reading = self.ask(hits).await.map_err(|failure| error(failure.kind))?;
         let mut text = String::new();
         let kept = reading.into_stream().inspect(move |chunk| match chunk {
             Ok(Chunk::Text(piece)) => text.push_str(piece),
@@ -190,7 +189,7 @@ fn is_found(hits: &[Hit], settings: &Settings) -> bool {
 /// Tells the breaker and the log, once per answer. Neither the upstream's words nor its address stand there.
 pub(super) fn report(permit: Permit, model: &OpenAi, question: &Question, failure: Failure, tries: u32) {
     let opened = failure.kind.counts() && permit.failed(Instant::now());
-    let code = failure.kind.error().code;
+    let code = error(failure.kind).code;
     warn!(org.id = %question.org, conversation.id = %question.conversation, model = model.name(), code,
         status = failure.status, tries, "the model did not answer");
     if opened {

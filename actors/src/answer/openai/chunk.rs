@@ -5,8 +5,7 @@
 
 use serde_json::Value;
 
-use super::failure::Kind;
-use crate::answer::Usage;
+use crate::{answer::Usage, upstream::Kind};
 
 /// A thousand times what the largest models take.
 const MOST_TOKENS: u64 = 1_000_000_000;

@@ -1,101 +1,17 @@
-//! Why an upstream gave no answer, and what follows from it.
+//! What a turn says of a model that gave no answer.
 
-use std::{fmt, time::Duration};
+use crate::{answer::AnswerError, upstream::Kind};
 
-use crate::answer::AnswerError;
-
-/// What kind of failure it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// No connection: nobody listens, no such name, no TLS.
-    Unreachable,
-    /// A deadline passed.
-    TimedOut,
-    /// 429: too many requests, or no money left.
-    RateLimited,
-    /// 401, 403, 404, a redirect: what the operator has configured is wrong.
-    Refused,
-    /// 400, 413, 422: this one question is not acceptable.
-    Rejected,
-    /// The upstream says that it failed.
-    Failed,
-    /// What came is no answer, or not a whole one.
-    Broken,
-    /// The upstream's filter let nothing through.
-    Filtered,
-    /// The breaker is open: it was not asked at all.
-    Suspended,
-}
-
-impl Kind {
-    /// Of an answer's status that is not 2xx.
-    pub(super) fn of_status(status: u16) -> Self {
-        match status {
-            429 => Self::RateLimited,
-            // Both are about this moment, and official clients try them again too.
-            408 | 409 | 425 => Self::Failed,
-            400 | 413 | 422 => Self::Rejected,
-            300..=499 => Self::Refused,
-            _ => Self::Failed,
-        }
-    }
-
-    /// Whether the same request may succeed in a moment.
-    pub(super) fn passes(self) -> bool {
-        match self {
-            Self::Unreachable | Self::RateLimited | Self::Failed | Self::Broken => true,
-            // The deadline that passed is the one for all tries.
-            Self::TimedOut | Self::Refused | Self::Rejected | Self::Filtered | Self::Suspended => false,
-        }
-    }
-
-    /// Whether it says something about the upstream, and not about one question: customers must not be able to open
-    /// the breaker by what they ask.
-    pub(super) fn counts(self) -> bool {
-        !matches!(self, Self::Rejected | Self::Filtered | Self::Suspended)
-    }
-
-    /// For a turn. The words are ours: an upstream's may hold anything.
-    pub(super) fn error(self) -> AnswerError {
-        let (code, message) = match self {
-            Self::Unreachable => ("model_unreachable", "the model cannot be reached at the moment"),
-            Self::TimedOut => ("model_timeout", "the model took too long to answer"),
-            Self::RateLimited => ("model_rate_limited", "the model is asked too often at the moment"),
-            Self::Refused => ("model_refused", "the model's service refused the request"),
-            Self::Rejected => ("model_refused", "the model's service did not accept this question"),
-            Self::Failed => ("model_failed", "the model failed to answer"),
-            Self::Broken => ("model_failed", "the model's answer broke off or made no sense"),
-            Self::Filtered => ("model_filtered", "the model's service did not let an answer through"),
-            Self::Suspended => {
-                ("model_unavailable", "the model has failed repeatedly and is not asked for a while")
-            }
-        };
-        AnswerError { code, message }
-    }
-}
-
-/// A failure as it is logged and acted upon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
-    /// What kind it was.
-    pub kind: Kind,
-    /// The answer's status, if there was one.
-    pub status: Option<u16>,
-    /// When the upstream wants to be asked again, if it said so.
-    pub retry_after: Option<Duration>,
-}
-
-impl From<Kind> for Failure {
-    fn from(kind: Kind) -> Self {
-        Self { kind, status: None, retry_after: None }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.status {
-            Some(status) => write!(f, "{} (status {status})", self.kind.error().message),
-            None => f.write_str(self.kind.error().message),
-        }
-    }
+/// The error of a turn that ends with it.
+pub(super) fn error(kind: Kind) -> AnswerError {
+    let code = match kind {
+        Kind::Unreachable => "model_unreachable",
+        Kind::TimedOut => "model_timeout",
+        Kind::RateLimited => "model_rate_limited",
+        Kind::Refused | Kind::Rejected => "model_refused",
+        Kind::Failed | Kind::Broken => "model_failed",
+        Kind::Filtered => "model_filtered",
+        Kind::Suspended => "model_unavailable",
+    };
+    AnswerError { code, message: kind.message() }
 }

@@ -2,8 +2,8 @@
 //!
 //! The question goes out with the passages that the search finds for it (`prompt`); what comes back is read under
 //! four deadlines ([`endpoint::Deadlines`]), its `[n]` become citations (`marks`). Until the first text a failure is
-//! tried again (`retry`) and then left to the next provider; after it the answer fails. An upstream that keeps
-//! failing is not asked for a while (`breaker`).
+//! tried again and then left to the next provider; after it the answer fails. An upstream that keeps
+//! failing is not asked for a while. What it has in common with other upstreams is in `upstream`.
 //!
 //! Decisions where the contract is silent:
 //! - Small talk goes to the model as well: it answers a greeting in any language and in its context. It cites nothing,
@@ -15,14 +15,12 @@
 //! - The number of tokens, where the upstream does not tell, is a quarter of the characters.
 
 mod asking;
-mod breaker;
 mod chunk;
 mod endpoint;
 mod failure;
 mod marks;
 mod prompt;
 mod reading;
-mod retry;
 mod sse;
 
 use std::sync::{
@@ -30,14 +28,12 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use self::breaker::Breaker;
-pub use self::{
-    breaker::{FAILURES_TO_OPEN, OPEN_FOR},
-    endpoint::{ApiKey, BaseUrl, Deadlines, Endpoint, Settings},
-    failure::{Failure, Kind},
-};
+pub use self::endpoint::{Deadlines, Endpoint, Settings};
 use super::{AnswerStream, Question, cache::AnswerCache};
-use crate::{ids::ConversationId, knowledge::Knowledge, organization::Organizations};
+pub use crate::upstream::{ApiKey, BaseUrl, FAILURES_TO_OPEN, Failure, Kind, OPEN_FOR};
+use crate::{
+    ids::ConversationId, knowledge::Knowledge, organization::Organizations, upstream::breaker::Breaker,
+};
 
 /// An endpoint as a model that can be asked. Cheap to clone; clones share the breaker.
 #[derive(Debug, Clone)]

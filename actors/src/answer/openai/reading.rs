@@ -9,9 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     OpenAi, asking,
-    breaker::Permit,
     chunk::{self, Finish, Piece},
-    failure::{Failure, Kind},
+    failure::error,
     marks::{Cited, Marks},
     prompt, sse,
 };
@@ -20,6 +19,7 @@ use crate::{
         AnswerError, AnswerStream, Chunk, Citation, Finished, LONGEST_ANSWER, Outcome, Question, Usage,
     },
     knowledge::index::Hit,
+    upstream::{Failure, Kind, breaker::Permit},
 };
 
 /// After the model said that it is done, only the count of tokens and `[DONE]` are missed.
@@ -347,7 +347,7 @@ impl Reading {
         self.response = None;
         let rest = self.marks.finish();
         self.show(rest);
-        self.ready.push_back(Err(failure.kind.error()));
+        self.ready.push_back(Err(error(failure.kind)));
         if let Some(permit) = self.permit.take() {
             asking::report(permit, &self.model, &self.question, failure, 1);
         }

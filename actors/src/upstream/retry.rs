@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 
 /// How often one answer is asked for. What does not work the third time within seconds will not the fourth.
-pub(super) const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 
 /// The wait before the second try, doubled before each further one: a restart of the other side or a lost packet is
 /// over by then, and a customer hardly notices.
@@ -13,19 +13,19 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// The wait after `tries` tries. `drawn` is a number from 0 to 1: half of the wait is random, so that those who failed
 /// together do not come back together. Never less than the upstream asked for.
-pub(super) fn wait(tries: u32, drawn: f64, asked: Option<Duration>) -> Duration {
+pub(crate) fn wait(tries: u32, drawn: f64, asked: Option<Duration>) -> Duration {
     let whole = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(10));
     whole.mul_f64(0.5 + drawn.clamp(0.0, 1.0) / 2.0).max(asked.unwrap_or_default())
 }
 
 /// A number from 0 to 1.
-pub(super) fn draw() -> f64 {
+pub(crate) fn draw() -> f64 {
     // Without randomness everyone waits the longest.
     getrandom::u32().map_or(1.0, |drawn| f64::from(drawn) / f64::from(u32::MAX))
 }
 
 /// `Retry-After`: seconds, or a date.
-pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn after(header: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -30,11 +30,11 @@ enum State {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<State>);
 
 /// Leave to ask the upstream once. Dropped without a word it says nothing: the customer stopped the answer.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     breaker: Arc<Breaker>,
     probes: bool,
 }
@@ -47,7 +47,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// May the upstream be asked?
-    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+    pub(crate) fn enter(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let mut state = self.state();
         let probes = match *state {
             State::Closed { .. } => false,
@@ -68,7 +68,7 @@ impl Breaker {
 
 impl Permit {
     /// It answered.
-    pub(super) fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         let mut state = self.breaker.state();
         // What was asked before it opened tells nothing about now.
         if self.probes || matches!(*state, State::Closed { .. }) {
@@ -79,7 +79,7 @@ impl Permit {
     }
 
     /// It failed. Says whether that opened the breaker.
-    pub(super) fn failed(mut self, now: Instant) -> bool {
+    pub(crate) fn failed(mut self, now: Instant) -> bool {
         let open = State::Open { until: now + OPEN_FOR };
         let mut state = self.breaker.state();
         let after = match *state {
