@@ -5,6 +5,7 @@
 
 mod layers;
 mod openai;
+mod tls;
 mod webhooks;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
@@ -16,6 +17,7 @@ use subtle::ConstantTimeEq;
 pub use self::{
     layers::{Layers, Origin},
     openai::OpenAiModel,
+    tls::{Tls, TlsFiles},
     webhooks::Webhooks,
 };
 
@@ -61,8 +63,11 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where to listen. Loopback unless told otherwise: elsewhere it needs TLS in front and `behind_proxy`.
+    /// Where to listen. Loopback unless told otherwise: elsewhere it needs TLS, here (`tls`) or in front
+    /// (`behind_proxy`).
     pub listen: SocketAddr,
+    /// TLS that ends here.
+    pub tls: Tls,
     /// A proxy that ends TLS stands in front, so that listening in the clear is not reckless.
     pub behind_proxy: bool,
     /// Opens `POST /v1/organizations`. Without one, organizations are made by the command line.
@@ -83,6 +88,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: Tls::default(),
             behind_proxy: false,
             admin_token: None,
             public_url: None,
@@ -381,13 +387,15 @@ impl Config {
     /// What the types alone cannot say.
     fn check(&self) -> Result<(), ConfigError> {
         let senseless = |key, reason: &str| Err(ConfigError::Senseless { key, reason: reason.to_owned() });
-        if !self.server.listen.ip().is_loopback() && !self.server.behind_proxy {
+        self.server.tls.check()?;
+        let is_protected = self.server.behind_proxy || self.server.tls.files().is_some();
+        if !self.server.listen.ip().is_loopback() && !is_protected {
             return Err(ConfigError::Senseless {
                 key: "server.listen",
                 reason: format!(
                     "{} can be reached from other machines and would be served in the clear: listen on 127.0.0.1, \
-                     or put a proxy with TLS in front and set server.behind_proxy = true \
-                     (OPENCLAW__SERVER__BEHIND_PROXY=true)",
+                     or name server.tls.certificate and server.tls.key, or put a proxy with TLS in front and set \
+                     server.behind_proxy = true (OPENCLAW__SERVER__BEHIND_PROXY=true)",
                     self.server.listen
                 ),
             });
@@ -478,11 +486,15 @@ mod tests {
             ("webhooks.jitter = 1.5", "webhooks.jitter"),
             ("webhooks.attempts = 3", "attempts"),
             ("server.admin_token = 'short'", "server.admin_token"),
+            ("server.tls.certificate = 'a.pem'", "server.tls.key"),
+            ("server.tls.key = 'a.pem'", "server.tls.certificate"),
         ] {
             let message = read(toml).expect_err(toml).to_string();
             assert!(message.contains(named), "{toml}: {message}");
         }
         read("server = { listen = '0.0.0.0:8080', behind_proxy = true }").expect("a proxy is in front");
+        read("server = { listen = '0.0.0.0:8443', tls = { certificate = 'a.pem', key = 'b.pem' } }")
+            .expect("TLS");
     }
 
     #[test]

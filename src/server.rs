@@ -6,6 +6,8 @@ mod places;
 mod plain_spoken;
 pub(crate) mod socket;
 mod stopping;
+mod stream;
+mod tls;
 
 use std::{
     io,
@@ -35,11 +37,16 @@ use openclaw_actors::{
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-pub use self::{homes::Homes, stopping::Stopping};
+pub use self::{
+    homes::Homes,
+    stopping::Stopping,
+    tls::{Loaded, TlsError},
+};
 use self::{
     listen::{listen, listen_for_operators},
     places::Places,
     stopping::Announcer,
+    tls::Certificates,
 };
 use crate::{
     config::{Config, Provider},
@@ -89,6 +96,9 @@ pub enum StartError {
     /// What an earlier process left undone could not be noted.
     #[error(transparent)]
     Knowledge(#[from] KnowledgeError),
+    /// The certificate cannot be used.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -135,6 +145,8 @@ pub struct Parts {
 pub struct Running {
     /// Where it listens: the real port when 0 was asked for.
     pub address: SocketAddr,
+    /// TLS ends here.
+    pub is_tls: bool,
     /// Where operators find health and metrics, if they have a listener of their own.
     pub ops_address: Option<SocketAddr>,
     /// What its handlers use.
@@ -150,6 +162,7 @@ pub struct Running {
 /// # Errors
 /// See [`StartError`]; nothing is left running then but what ends with the system.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let certificates = config.server.tls.files().map(|files| Certificates::open(&files)).transpose()?;
     let data = DataDirectory::open(&config.store.data)?;
     let lock = data.lock()?;
     let store = match &config.store.database_url {
@@ -198,7 +211,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let http_metrics = HttpMetrics::default();
     let exposition = Exposition::new(&http_metrics);
     let places = Places::of(&parts.config.server, calls_at_once(&parts.config));
-    let main = listen(&parts, &in_flight, &http_metrics, &exposition, places)?;
+    let main = listen(&parts, &in_flight, &http_metrics, &exposition, places, certificates.as_ref())?;
     let mut listeners = vec![main.handle];
     let mut ops_address = None;
     if let Some(address) = parts.config.server.ops_listen {
@@ -209,13 +222,26 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let own = [Some(main.address), ops_address];
     own.into_iter().flatten().for_each(|address| parts.webhooks.policy().is_own(address));
     parts.webhooks.start();
+    let is_tls = certificates.is_some();
+    if let Some(certificates) = certificates {
+        actix::spawn(certificates.keep_current());
+    }
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(passivate(parts.directory.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
-    Ok(Running { address: main.address, ops_address, parts, announcer, in_flight, listeners, _lock: lock })
+    Ok(Running {
+        address: main.address,
+        is_tls,
+        ops_address,
+        parts,
+        announcer,
+        in_flight,
+        listeners,
+        _lock: lock,
+    })
 }
 
 /// What webhooks' secrets are kept under: made of the pepper, so that they too are lost to whoever has the database

@@ -6,6 +6,7 @@ mod listening;
 mod machine;
 mod models;
 mod store;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ async fn examine(settings: ServerSettings) -> Vec<Finding> {
     findings.push(machine::clock(&config.store.data));
     findings.push(machine::space(&config.store.data));
     findings.extend(store::examine(&config.store).await);
+    findings.extend(tls::examine(config.server.tls.files().as_ref()));
     findings.extend(listening::examine(&config.server).await);
     findings.extend(models::examine(&config.model).await);
     findings

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::SocketAddr,
     process::ExitCode,
     time::Duration,
 };
@@ -45,7 +44,7 @@ impl Serve {
 async fn serve(config: Config) -> Outcome {
     let mut signals = Signals::listen()?;
     let running = server::start(config).await?;
-    announce(running.address)?;
+    announce(&running)?;
     match run_to_the_end(running, &mut signals).await {
         End::Stopped(code) => Ok(code),
         End::Hurried => std::process::exit(INTERRUPTED),
@@ -104,8 +103,9 @@ pub(super) async fn run_to_the_end(running: Running, signals: &mut Signals) -> E
 }
 
 /// The one line on standard output that scripts wait for.
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(running: &Running) -> io::Result<()> {
+    let scheme = if running.is_tls { "https" } else { "http" };
     let mut out = io::stdout();
-    writeln!(out, "listening on http://{address}")?;
+    writeln!(out, "listening on {scheme}://{}", running.address)?;
     out.flush()
 }

@@ -1,6 +1,6 @@
 //! Listening: one application per worker.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
@@ -12,12 +12,15 @@ use actix_web::{
     web,
 };
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Parts, StartError,
     places::Places,
     plain_spoken::PlainSpoken,
     socket::{GOODBYE_WITHIN, HEAD_WITHIN, KEEP_ALIVE, bind, tune},
+    stream::Stream,
+    tls::Certificates,
 };
 use crate::{
     http::{
@@ -49,7 +52,10 @@ pub(super) fn listen(
     metrics: &HttpMetrics,
     exposition: &Exposition,
     places: Places,
+    certificates: Option<&Arc<Certificates>>,
 ) -> Result<Listener, StartError> {
+    let asked = parts.config.server.listen;
+    let tls = certificates.map(Certificates::acceptor).transpose().map_err(refused(asked))?;
     let connections = Connections::new(places.served);
     let (in_flight, metrics) = (web::Data::new(in_flight.clone()), web::Data::new(metrics.clone()));
     let exposition = web::Data::new(exposition.clone());
@@ -84,10 +90,10 @@ pub(super) fn listen(
             .h1(map_config(app().into_factory().map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        let accept = fn_service(move |socket: TcpStream| accept(socket, connections.enter()));
+        let tls = tls.clone();
+        let accept = fn_service(move |socket: TcpStream| accept(socket, connections.enter(), tls.clone()));
         accept.and_then(http)
     };
-    let asked = parts.config.server.listen;
     let listener = bind(asked).map_err(refused(asked))?;
     let address = listener.local_addr().map_err(refused(asked))?;
     let server = Server::build()
@@ -101,13 +107,25 @@ pub(super) fn listen(
 }
 
 /// Takes a connection in, unless it is one too many and does not even ask for anything.
-async fn accept(socket: TcpStream, place: Place) -> Result<(PlainSpoken, Option<SocketAddr>), DispatchError> {
+async fn accept(
+    socket: TcpStream,
+    place: Place,
+    tls: Option<TlsAcceptor>,
+) -> Result<(PlainSpoken, Option<SocketAddr>), DispatchError> {
     tune(&socket);
     if place.is_surplus && timeout(SURPLUS_ASKS_WITHIN, socket.readable()).await.is_err() {
         return Err(DispatchError::SlowRequestTimeout);
     }
     let peer = socket.peer_addr().ok();
-    Ok((PlainSpoken::new(socket, place), peer))
+    let stream = match tls {
+        None => Stream::Plain(socket),
+        // Whoever says nothing holds a place no longer than with a request that never ends.
+        Some(tls) => match timeout(HEAD_WITHIN, tls.accept(socket)).await {
+            Ok(shaken) => Stream::Tls(Box::new(shaken.map_err(DispatchError::Io)?)),
+            Err(_) => return Err(DispatchError::SlowRequestTimeout),
+        },
+    };
+    Ok((PlainSpoken::new(stream, place), peer))
 }
 
 /// Starts to serve health and metrics apart.

@@ -9,10 +9,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_web::{http::StatusCode, rt::net::TcpStream};
+use actix_web::http::StatusCode;
 use openclaw_actors::ids::RequestId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::stream::Stream;
 use crate::http::{
     error::ApiError,
     middleware::{Place, REQUEST_ID},
@@ -21,10 +22,10 @@ use crate::http::{
 /// No bare answer is longer.
 const LONGEST_BARE: usize = 256;
 
-/// A socket that adds what a bare answer lacks.
+/// A connection that adds what a bare answer lacks.
 #[derive(Debug)]
 pub(super) struct PlainSpoken {
-    socket: TcpStream,
+    socket: Stream,
     /// What is written instead of a bare answer, and how much of it is.
     instead: Vec<u8>,
     written: usize,
@@ -32,7 +33,7 @@ pub(super) struct PlainSpoken {
 }
 
 impl PlainSpoken {
-    pub(super) fn new(socket: TcpStream, place: Place) -> Self {
+    pub(super) fn new(socket: Stream, place: Place) -> Self {
         Self { socket, instead: Vec::new(), written: 0, place }
     }
 

@@ -23,6 +23,7 @@ mod ops;
 mod shell;
 mod streams;
 mod talk;
+mod tls;
 mod turns;
 mod upstream;
 mod upstream_cache;

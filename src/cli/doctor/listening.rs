@@ -8,21 +8,21 @@ use std::{
 
 use actix_web::http::StatusCode;
 
-use super::finding::Finding;
-use crate::config::Server;
+use super::{finding::Finding, tls};
+use crate::config::{Server, TlsFiles};
 
 /// A server of ours answers this at once, however busy it is.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 pub(super) async fn examine(server: &Server) -> Vec<Finding> {
-    let mut findings = vec![address("listen address", server.listen).await];
+    let mut findings = vec![address("listen address", server.listen, server.tls.files().as_ref()).await];
     if let Some(operators) = server.ops_listen {
-        findings.push(address("ops address", operators).await);
+        findings.push(address("ops address", operators, None).await);
     }
     findings
 }
 
-async fn address(check: &'static str, address: SocketAddr) -> Finding {
+async fn address(check: &'static str, address: SocketAddr, tls: Option<&TlsFiles>) -> Finding {
     if address.port() == 0 {
         return Finding::ok(check, "the start takes a free port");
     }
@@ -30,7 +30,7 @@ async fn address(check: &'static str, address: SocketAddr) -> Finding {
         return Finding::ok(check, format!("{address} is free"));
     };
     match error.kind() {
-        io::ErrorKind::AddrInUse => taken(check, address).await,
+        io::ErrorKind::AddrInUse => taken(check, address, tls).await,
         io::ErrorKind::AddrNotAvailable => {
             Finding::fail(check, format!("{address} is not an address of this machine"))
                 .advise("listen on 127.0.0.1, or on an address that `ip address` shows")
@@ -43,8 +43,8 @@ async fn address(check: &'static str, address: SocketAddr) -> Finding {
     }
 }
 
-async fn taken(check: &'static str, address: SocketAddr) -> Finding {
-    match ask(address).await {
+async fn taken(check: &'static str, address: SocketAddr, tls: Option<&TlsFiles>) -> Finding {
+    match ask(address, tls).await {
         Some(StatusCode::SERVICE_UNAVAILABLE) => {
             Finding::warn(check, format!("an OpenClaw server answers on {address} that it is too busy"))
                 .advise("see server.max_connections and the file limit")
@@ -56,9 +56,16 @@ async fn taken(check: &'static str, address: SocketAddr) -> Finding {
 }
 
 /// What a server of ours answers there. Each answer of ours bears a name that we gave it.
-async fn ask(address: SocketAddr) -> Option<StatusCode> {
-    let client = awc::Client::builder().timeout(ANSWERED_WITHIN).disable_redirects().finish();
-    let url = format!("http://{}/healthz", SocketAddr::new(reachable(address.ip()), address.port()));
+async fn ask(address: SocketAddr, tls: Option<&TlsFiles>) -> Option<StatusCode> {
+    let client = awc::Client::builder().timeout(ANSWERED_WITHIN).disable_redirects();
+    let (client, scheme) = match tls {
+        None => (client.finish(), "http"),
+        Some(files) => {
+            let connector = awc::Connector::new().rustls_0_23(tls::trusting(files).ok()?);
+            (client.connector(connector).finish(), "https")
+        }
+    };
+    let url = format!("{scheme}://{}/healthz", SocketAddr::new(reachable(address.ip()), address.port()));
     let answer = client.get(url).send().await.ok()?;
     let name = answer.headers().get("x-request-id")?;
     name.as_bytes().starts_with(b"req_").then(|| answer.status())

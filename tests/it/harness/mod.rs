@@ -20,6 +20,7 @@ mod program;
 mod relay;
 mod rows;
 mod server;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod webhook;
 mod wire;

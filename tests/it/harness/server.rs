@@ -101,7 +101,9 @@ impl Server {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+        let announced = line.trim_end().strip_prefix("listening on http");
+        let address = announced.and_then(|url| url.strip_prefix("://").or(url.strip_prefix("s://")));
+        let Some(address) = address else {
             let status = child.wait();
             panic!("the server did not start ({status:?}): {line}\n{}", self.log());
         };
