@@ -24,6 +24,7 @@ use openclaw_actors::{
         grounded::Builtin,
         openai::{Endpoint, OpenAi},
     },
+    audit::Audit,
     conversation::directory::{ConversationOptions, Directory, REST_AFTER},
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
@@ -121,6 +122,8 @@ pub struct Parts {
     pub writer: Writer,
     /// Who may call.
     pub keys: KeyRing,
+    /// Who did what.
+    pub audit: Audit,
     /// What answers are made of.
     pub knowledge: Knowledge,
     /// What organizations have chosen.
@@ -174,6 +177,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let quota = config.limits.requests_per_minute;
     let pepper = Pepper::open(data.path())?;
     let sealing = sealing_keys(&pepper);
+    let audit = audit(&pepper, &store, &writer);
     let keys = KeyRing::open(&store, &writer, pepper, quota).await?;
     UsageWriter::keep_running(keys.clone());
     let homes = Homes::default();
@@ -202,6 +206,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         store,
         writer,
         keys,
+        audit,
         limiter,
         homes,
         stopping,
@@ -229,6 +234,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
+    actix::spawn(sweep_audit(parts.audit.clone()));
     actix::spawn(passivate(parts.directory.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
@@ -250,6 +256,13 @@ fn sealing_keys(pepper: &Pepper) -> SealingKeys {
     let versions = pepper.versions();
     let key = |version| Some((version, pepper.key_for(version, SealingKeys::PURPOSE)?));
     SealingKeys::new(versions.filter_map(key).collect())
+}
+
+/// The audit log, whose hashes of customers are made of the oldest pepper: they stay the same when a newer one is added.
+fn audit(pepper: &Pepper, store: &Store, writer: &Writer) -> Audit {
+    let key = pepper.versions().next().and_then(|oldest| pepper.key_for(oldest, Audit::PURPOSE));
+    // A pepper has a version.
+    Audit::new(store.clone(), writer.clone(), key.unwrap_or_default())
 }
 
 /// What answers, in the order of the configuration.
@@ -336,6 +349,16 @@ async fn sweep(idempotency: Idempotency) {
         if let Err(error) = idempotency.sweep().await {
             warn!(%error, "old requests were not forgotten");
         }
+    }
+}
+
+/// Drops entries of the audit log that are older than they are kept.
+async fn sweep_audit(audit: Audit) {
+    loop {
+        if let Err(error) = audit.sweep().await {
+            warn!(%error, "old entries of the audit log were not dropped");
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

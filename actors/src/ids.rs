@@ -189,6 +189,11 @@ id!(
     "dlv_"
 );
 id!(
+    /// An entry of the audit log.
+    AuditId,
+    "aud_"
+);
+id!(
     /// A request, as it stands in `X-Request-Id` and in logs.
     RequestId,
     "req_"

@@ -4,6 +4,7 @@
 //! and through the event log. Nothing here knows the HTTP server in front.
 
 pub mod answer;
+pub mod audit;
 pub mod clock;
 pub mod conversation;
 pub mod event;

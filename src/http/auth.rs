@@ -23,6 +23,7 @@ use actix_web::{
 };
 use futures_util::future::{Ready, ready};
 use openclaw_actors::{
+    audit::By,
     ids::OrgId,
     keys::{AuthError, Granter, KeyKind, Principal, Scope},
     limiter::StreamPermit,
@@ -158,6 +159,12 @@ impl<P> Caller<P> {
     #[must_use]
     pub fn granter(&self) -> Granter<'_> {
         Granter::Key(&self.principal)
+    }
+
+    /// Who did what this request does, for the audit log.
+    #[must_use]
+    pub fn by(&self) -> By {
+        self.granter().into()
     }
 
     /// Whose idempotency keys its own are: those of different credentials never meet.

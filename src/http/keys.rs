@@ -376,7 +376,7 @@ impl KeyView {
         Self {
             id: key.id,
             kind: key.kind.as_str(),
-            name: key.name.clone(),
+            name: key.name.to_string(),
             scopes: key.scopes,
             allowed_origins: key.allowed_origins.clone(),
             rate_limit_per_minute: QuotaView(key.rate_limit.quota(default)),

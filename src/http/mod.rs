@@ -1,5 +1,6 @@
 //! HTTP: parse, ask an actor or the store, translate. Nothing is decided here.
 
+pub mod audit;
 pub mod auth;
 pub mod body;
 mod conversations;
@@ -44,6 +45,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/keys/{id}", [get(keys::get), patch(keys::change), delete(keys::revoke)]))
         .service(on("/v1/keys/{id}/rotate", [post(keys::rotate)]))
         .service(on("/v1/keys/{id}/previous", [delete(keys::end_previous)]))
+        .service(on("/v1/audit", [get(audit::list)]))
         .service(on("/v1/models", [get(models::list)]))
         .configure(conversation_routes)
         .configure(knowledge_routes)

@@ -8,6 +8,7 @@ use openclaw_actors::{
     organization::{Organization, OrganizationError, OrganizationPatch},
 };
 use serde::Serialize;
+use tracing::info;
 
 use super::{
     auth::{Caller, Operator, ReadOrganization, WriteOrganization},
@@ -71,6 +72,8 @@ pub async fn delete(_: Operator, id: PathId<OrgId>, parts: Data<Parts>) -> Resul
     parts.keys.end_access(*id).await?;
     parts.directory.erase_live(*id).await;
     parts.keys.erase_organization(*id).await?;
+    // Its audit log is erased with it, so this stands where the operator reads.
+    info!(org.id = %*id, "an organization was erased by the operator");
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -60,10 +60,10 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let Json { value, raw } = body;
     let new = value.read()?;
-    let (scope, org, shared) = (caller.credential(), caller.org, parts.clone());
+    let (scope, by, org, shared) = (caller.credential(), caller.by(), caller.org, parts.clone());
     let act = move |stamp: Option<Stamp>| async move {
         let row = |webhook| stamp.map(|stamp| stamp.row(&Effect::Webhook { webhook }));
-        let issued = shared.webhooks.create(org, new, row).await?;
+        let issued = shared.webhooks.create(by, org, new, row).await?;
         let effect = Effect::Webhook { webhook: issued.webhook.id };
         Ok((issued, effect))
     };
@@ -94,7 +94,7 @@ pub async fn change(
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let patch = body.value.read()?;
-    Ok(shown(&parts.webhooks.change(caller.org, *id, patch).await?))
+    Ok(shown(&parts.webhooks.change(caller.by(), caller.org, *id, patch).await?))
 }
 
 /// `DELETE /v1/webhooks/{id}`
@@ -106,7 +106,7 @@ pub async fn delete(
     id: PathId<WebhookId>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    parts.webhooks.delete(caller.org, *id).await?;
+    parts.webhooks.delete(caller.by(), caller.org, *id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -123,11 +123,11 @@ pub async fn rotate(
 ) -> Result<HttpResponse, ApiError> {
     let webhook = *id;
     let grace = body.value.grace()?;
-    let (scope, org, shared) = (caller.credential(), caller.org, parts.clone());
+    let (scope, by, org, shared) = (caller.credential(), caller.by(), caller.org, parts.clone());
     let act = move |stamp: Option<Stamp>| async move {
         let effect = Effect::Webhook { webhook };
         let row = stamp.map(|stamp| stamp.row(&effect));
-        Ok((shared.webhooks.rotate(org, webhook, grace, row).await?, effect))
+        Ok((shared.webhooks.rotate(by, org, webhook, grace, row).await?, effect))
     };
     let once = repeatable.once(&parts, scope, &body.raw, act).await?;
     issued(once, StatusCode::OK, org, &parts).await

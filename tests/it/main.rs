@@ -5,6 +5,7 @@
 
 mod answers;
 mod architecture;
+mod audit;
 mod bad_input;
 mod bench;
 mod chaos;

@@ -11,6 +11,7 @@ use super::{
     sql,
 };
 use crate::{
+    audit::{Action, Entry, Target},
     clock::Timestamp,
     ids::{KeyId, OrgId},
     patch::{self, Change, InvalidField},
@@ -119,7 +120,7 @@ impl KeyRing {
             id: KeyId::generate(),
             org,
             kind: new.kind,
-            name: new.name,
+            name: new.name.into(),
             scopes: new.scopes,
             allowed_origins: new.allowed_origins,
             rate_limit: new.rate_limit,
@@ -138,6 +139,7 @@ impl KeyRing {
         let secret = self.add_secret(&mut key)?;
         let mut op = Op::default();
         sql::insert(&mut op, &key);
+        noted(&mut op, by, &key, Action::KeyCreated);
         op.rows.extend(extra(&key));
         self.writer.commit(op).await?;
         Ok(IssuedKey { key, secret })
@@ -176,6 +178,7 @@ impl KeyRing {
             if let Some(current) = key.current() {
                 sql::insert_secret(&mut op, &key, current, now);
             }
+            noted(&mut op, by, &key, Action::KeyRotated);
             op.rows.extend(extra.clone());
             Ok((op, IssuedKey { key, secret }))
         })
@@ -200,6 +203,7 @@ impl KeyRing {
             by.may_grant(Some(before), Powers::of(&key, self.default_quota))?;
             let mut op = Op::default();
             sql::update(&mut op, &key);
+            noted(&mut op, by, &key, Action::KeyChanged);
             Ok((op, key))
         })
         .await
@@ -222,6 +226,7 @@ impl KeyRing {
             } else {
                 return Err(KeyError::NotFound);
             }
+            noted(&mut op, by, &key, Action::KeyRevoked);
             Ok((op, ()))
         })
         .await
@@ -238,6 +243,7 @@ impl KeyRing {
             let mut op = Op::default();
             sql::end_secrets(&mut op, &key, previous);
             sql::update(&mut op, &key);
+            noted(&mut op, by, &key, Action::KeyPreviousEnded);
             Ok((op, ()))
         })
         .await
@@ -299,6 +305,11 @@ impl KeyRing {
     }
 }
 
+/// Who did it stands in the audit log, with the deed or not at all.
+pub(super) fn noted(op: &mut Op, by: Granter<'_>, key: &Key, action: Action) {
+    Entry::new(key.org, by.into(), action, Target::Key(key.id)).write(op);
+}
+
 fn patched(mut key: Key, patch: KeyPatch, now: Timestamp) -> Result<Key, InvalidField> {
     if key.kind.is_slot() {
         if patch.scopes != Change::Keep {
@@ -309,7 +320,11 @@ fn patched(mut key: Key, patch: KeyPatch, now: Timestamp) -> Result<Key, Invalid
         }
     }
     let ends_anew = patch.expires_at != Change::Keep;
-    key.name = patch.name.apply(key.name, String::new());
+    key.name = match patch.name {
+        Change::Keep => key.name,
+        Change::Reset => "".into(),
+        Change::Set(name) => name.into(),
+    };
     key.scopes = patch.scopes.apply(key.scopes, ScopeSet::NONE);
     key.allowed_origins = patch.allowed_origins.apply(key.allowed_origins, Vec::new());
     key.rate_limit = patch.rate_limit.apply(key.rate_limit, RateLimit::Default);

@@ -1,13 +1,13 @@
 //! Who may give what: nobody hands out more than they hold.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     key::{Key, KeyKind},
     ring::Principal,
     scope::{Scope, ScopeSet},
 };
-use crate::clock::Timestamp;
+use crate::{audit::By, clock::Timestamp};
 
 /// On whose word a key is made or changed.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,19 @@ impl Powers {
     const UNLIMITED: u32 = u32::MAX;
 }
 
+/// A primary or secondary key has no name of its own: what it is says which it is.
+impl From<Granter<'_>> for By {
+    fn from(by: Granter<'_>) -> Self {
+        match by {
+            Granter::Operator => Self::Operator,
+            Granter::Key(by) if by.name.is_empty() && by.kind.is_slot() => {
+                Self::Key { id: by.key, name: by.kind.as_str().into() }
+            }
+            Granter::Key(by) => Self::Key { id: by.key, name: Arc::clone(&by.name) },
+        }
+    }
+}
+
 impl Granter<'_> {
     /// May it make or change a key of that kind?
     pub(super) fn may_change(self, kind: KeyKind) -> Result<(), Denied> {
@@ -131,6 +144,7 @@ mod tests {
             key: KeyId::generate(),
             secret: 1,
             kind,
+            name: "".into(),
             scopes: scopes.iter().copied().collect(),
             quota: NonZeroU32::new(quota),
             expires_at: expires_at.map(Timestamp),

@@ -1,6 +1,6 @@
 //! A key: what it may do, how often, until when, and which secrets prove it.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     origin::Origin,
@@ -130,7 +130,7 @@ pub struct Key {
     /// Who may change it.
     pub kind: KeyKind,
     /// For people.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it may do.
     pub scopes: ScopeSet,
     /// Where browsers may use it from; publishable keys only.

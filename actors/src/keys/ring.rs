@@ -44,6 +44,8 @@ pub struct Principal {
     pub secret: i64,
     /// What kind of key.
     pub kind: KeyKind,
+    /// What people call it.
+    pub name: Arc<str>,
     /// What it may do.
     pub scopes: ScopeSet,
     /// Requests in any 60 seconds; none is unlimited.
@@ -197,6 +199,7 @@ impl KeyRing {
             key: key.id,
             secret: number,
             kind: key.kind,
+            name: Arc::clone(&key.name),
             scopes: key.scopes,
             quota: key.rate_limit.quota(self.default_quota),
             expires_at: [key.expires_at, secret.expires_at].into_iter().flatten().min(),

@@ -1,13 +1,15 @@
 //! The beginning and the end of an organization.
 
 use super::{
-    commands::KeyError,
+    commands::{KeyError, noted},
+    grant::Granter,
     key::{IssuedKey, Key, KeyKind, RateLimit},
     ring::KeyRing,
     scope::ScopeSet,
     sql::{self, erase},
 };
 use crate::{
+    audit::Action,
     clock::Timestamp,
     ids::{KeyId, OrgId},
     organization::{self, Organization, OrganizationPatch},
@@ -42,6 +44,9 @@ impl KeyRing {
         let secondary = self.slot(&organization, KeyKind::Secondary)?;
         sql::insert(&mut op, &primary.key);
         sql::insert(&mut op, &secondary.key);
+        for slot in [&primary.key, &secondary.key] {
+            noted(&mut op, Granter::Operator, slot, Action::KeyCreated);
+        }
         let made = NewOrganization { organization, primary, secondary };
         op.rows.extend(extra(&made));
         self.writer.commit(op).await?;
@@ -53,7 +58,7 @@ impl KeyRing {
             id: KeyId::generate(),
             org: organization.id,
             kind,
-            name: String::new(),
+            name: "".into(),
             scopes: ScopeSet::all(),
             allowed_origins: Vec::new(),
             rate_limit: RateLimit::Default,

@@ -206,7 +206,7 @@ async fn a_change_holds_at_once_and_null_goes_back() {
         ..KeyPatch::default()
     };
     let changed = scene.ring.change(Granter::Operator, org, issued.key.id, patch).await.unwrap();
-    assert_eq!(changed.name, "");
+    assert_eq!(&*changed.name, "");
     let principal = scene.principal(&issued).await;
     assert_eq!((principal.holds(Scope::AnalyticsRead), principal.holds(Scope::KnowledgeRead)), (true, false));
     assert_eq!(principal.quota, None);

@@ -15,6 +15,7 @@ use super::{
     sql,
 };
 use crate::{
+    audit::{Action, By, Entry, Target},
     clock::Timestamp,
     event::{EventKind, EventRow, complete},
     ids::{DeliveryId, EventId, OrgId, WebhookId},
@@ -87,6 +88,7 @@ impl Webhooks {
     /// See [`WebhookError`].
     pub async fn create(
         &self,
+        by: By,
         org: OrgId,
         new: NewWebhook,
         extra: impl FnOnce(WebhookId) -> Option<Row>,
@@ -118,6 +120,7 @@ impl Webhooks {
         }
         let mut op = Op::default();
         sql::insert(&mut op, &webhook, &self.0.keys)?;
+        noted(&mut op, by, (org, webhook.id), Action::WebhookCreated);
         op.rows.extend(extra(webhook.id));
         self.0.writer.commit(op).await?;
         changing.put(org, webhook.subscription());
@@ -130,6 +133,7 @@ impl Webhooks {
     /// See [`WebhookError`].
     pub async fn change(
         &self,
+        by: By,
         org: OrgId,
         id: WebhookId,
         patch: WebhookPatch,
@@ -137,7 +141,20 @@ impl Webhooks {
         if let Change::Set(url) = &patch.url {
             self.0.check_address(url).await?;
         }
-        self.0.retry(org, id, |webhook, op| patched(webhook, patch.clone(), op)).await
+        let decide = |webhook: Webhook, op: &mut Op| {
+            let before = webhook.enabled;
+            let webhook = patched(webhook, patch.clone())?;
+            let switched = (webhook.enabled != before).then_some(match webhook.enabled {
+                true => Action::WebhookEnabled,
+                false => Action::WebhookDisabled,
+            });
+            let changed = (switched.is_none() || patch.has_fields()).then_some(Action::WebhookChanged);
+            for action in [changed, switched].into_iter().flatten() {
+                noted(op, by.clone(), (org, id), action);
+            }
+            Ok(webhook)
+        };
+        self.0.retry(org, id, decide).await
     }
 
     /// Gives the webhook a new secret; the old one signs too until `grace` is over. If two live already, the older
@@ -147,6 +164,7 @@ impl Webhooks {
     /// See [`WebhookError`].
     pub async fn rotate(
         &self,
+        by: By,
         org: OrgId,
         id: WebhookId,
         grace: Duration,
@@ -157,6 +175,7 @@ impl Webhooks {
             let ends = webhook.updated_at.plus_ms(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX));
             let replaced = std::mem::replace(&mut webhook.secret, secret.clone());
             webhook.previous = (!grace.is_zero()).then_some((replaced, ends));
+            noted(op, by.clone(), (org, id), Action::WebhookSecretRotated);
             op.rows.extend(extra.clone());
             Ok(webhook)
         });
@@ -167,10 +186,11 @@ impl Webhooks {
     ///
     /// # Errors
     /// See [`WebhookError`].
-    pub async fn delete(&self, org: OrgId, id: WebhookId) -> Result<(), WebhookError> {
+    pub async fn delete(&self, by: By, org: OrgId, id: WebhookId) -> Result<(), WebhookError> {
         let changing = self.0.writer.outbox().changing().await;
         let mut op = Op::default();
         sql::delete(&mut op, org, id);
+        noted(&mut op, by, (org, id), Action::WebhookDeleted);
         match self.0.writer.commit(op).await {
             Err(WriteError::Conflict) => return Err(WebhookError::NotFound),
             other => other?,
@@ -323,6 +343,7 @@ impl Shared {
             }
             webhook.enabled = false;
             webhook.disabled_reason = Some(reason.to_owned());
+            noted(op, By::System, (org, id), Action::WebhookDisabled);
             outbox::grow_stream(op, org, length, 1);
             outbox.publish_to_others(op, disabled_event(&webhook, length + 1), None, Some(id), complete);
             Ok(webhook)
@@ -348,7 +369,12 @@ fn disabled_event(webhook: &Webhook, sequence: i64) -> EventRow {
     }
 }
 
-fn patched(mut webhook: Webhook, patch: WebhookPatch, _: &mut Op) -> Result<Webhook, WebhookError> {
+/// Who did it stands in the audit log, with the deed or not at all.
+fn noted(op: &mut Op, by: By, (org, id): (OrgId, WebhookId), action: Action) {
+    Entry::new(org, by, action, Target::Webhook(id)).write(op);
+}
+
+fn patched(mut webhook: Webhook, patch: WebhookPatch) -> Result<Webhook, WebhookError> {
     webhook.url = match patch.url {
         Change::Keep => webhook.url,
         Change::Reset => return Err(InvalidField::new("url", "must not be null").into()),

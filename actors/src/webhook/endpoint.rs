@@ -153,6 +153,25 @@ pub struct WebhookPatch {
     pub headers: Change<Headers>,
 }
 
+impl WebhookPatch {
+    /// It says something of other fields than `enabled`.
+    pub(super) fn has_fields(&self) -> bool {
+        let Self { url, events, channels, topics, description, enabled: _, ordered, headers } = self;
+        !matches!(
+            (url, events, channels, topics, description, ordered, headers),
+            (
+                Change::Keep,
+                Change::Keep,
+                Change::Keep,
+                Change::Keep,
+                Change::Keep,
+                Change::Keep,
+                Change::Keep
+            )
+        )
+    }
+}
+
 /// What every webhook must be.
 pub(super) fn check(filters: &Filters, description: &str) -> Result<(), InvalidField> {
     patch::text("description", description, LONGEST_DESCRIPTION)?;

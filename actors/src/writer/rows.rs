@@ -67,7 +67,8 @@ value_from_ids!(
     crate::ids::ArticleId,
     crate::ids::ImportId,
     crate::ids::WebhookId,
-    crate::ids::DeliveryId
+    crate::ids::DeliveryId,
+    crate::ids::AuditId
 );
 
 // Of a number that is none: it is no part of any key.

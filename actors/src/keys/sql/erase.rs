@@ -48,7 +48,7 @@ const ERASE_CONVERSATIONS: [&str; 8] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 16] = [
+const ERASE_ORGANIZATION: [&str; 17] = [
     "DELETE FROM webhook_attempts WHERE org_id = $1",
     "DELETE FROM webhook_deliveries WHERE org_id = $1",
     "DELETE FROM webhook_bodies WHERE org_id = $1",
@@ -64,6 +64,7 @@ const ERASE_ORGANIZATION: [&str; 16] = [
     "DELETE FROM import_errors WHERE org_id = $1",
     "DELETE FROM imports WHERE org_id = $1",
     "DELETE FROM organization_streams WHERE org_id = $1",
+    "DELETE FROM audit_log WHERE org_id = $1",
     "DELETE FROM organizations WHERE id = $1",
 ];
 
