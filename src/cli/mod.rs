@@ -7,11 +7,13 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod health;
 mod keys;
 mod knowledge;
 mod migrate;
 mod offline;
 mod org;
+mod own_server;
 mod remote;
 mod serve;
 mod settings;
@@ -43,6 +45,7 @@ enum Command {
     Bare(bench::bare::Bare),
     Config(config::Config),
     Doctor(doctor::Doctor),
+    Health(health::Health),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
     Completions(completions::Completions),
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Bare(bare) => bare.run(),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Health(health) => health.run(),
         Command::Backup(backup) => backup.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Completions(completions) => completions.run(),

@@ -20,6 +20,7 @@ mod knowledge_import;
 mod knowledge_state;
 mod limits;
 mod lists;
+mod monitoring;
 mod ops;
 mod shell;
 mod streams;

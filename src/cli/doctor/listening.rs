@@ -2,17 +2,16 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    time::Duration,
+    net::{SocketAddr, TcpListener},
 };
 
 use actix_web::http::StatusCode;
 
-use super::{finding::Finding, tls};
-use crate::config::{Server, TlsFiles};
-
-/// A server of ours answers this at once, however busy it is.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+use super::finding::Finding;
+use crate::{
+    cli::own_server::ask,
+    config::{Server, TlsFiles},
+};
 
 pub(super) async fn examine(server: &Server) -> Vec<Finding> {
     let mut findings = vec![address("listen address", server.listen, server.tls.files().as_ref()).await];
@@ -44,7 +43,7 @@ async fn address(check: &'static str, address: SocketAddr, tls: Option<&TlsFiles
 }
 
 async fn taken(check: &'static str, address: SocketAddr, tls: Option<&TlsFiles>) -> Finding {
-    match ask(address, tls).await {
+    match ask(address, tls, "/healthz").await {
         Some(StatusCode::SERVICE_UNAVAILABLE) => {
             Finding::warn(check, format!("an OpenClaw server answers on {address} that it is too busy"))
                 .advise("see server.max_connections and the file limit")
@@ -52,30 +51,5 @@ async fn taken(check: &'static str, address: SocketAddr, tls: Option<&TlsFiles>)
         Some(_) => Finding::ok(check, format!("an OpenClaw server answers on {address}")),
         None => Finding::fail(check, format!("{address} is taken by something that is no OpenClaw server"))
             .advise("stop that, or listen elsewhere: --listen, or server.listen and server.ops_listen"),
-    }
-}
-
-/// What a server of ours answers there. Each answer of ours bears a name that we gave it.
-async fn ask(address: SocketAddr, tls: Option<&TlsFiles>) -> Option<StatusCode> {
-    let client = awc::Client::builder().timeout(ANSWERED_WITHIN).disable_redirects();
-    let (client, scheme) = match tls {
-        None => (client.finish(), "http"),
-        Some(files) => {
-            let connector = awc::Connector::new().rustls_0_23(tls::trusting(files).ok()?);
-            (client.connector(connector).finish(), "https")
-        }
-    };
-    let url = format!("{scheme}://{}/healthz", SocketAddr::new(reachable(address.ip()), address.port()));
-    let answer = client.get(url).send().await.ok()?;
-    let name = answer.headers().get("x-request-id")?;
-    name.as_bytes().starts_with(b"req_").then(|| answer.status())
-}
-
-/// Who listens on every address is asked on this machine's own.
-fn reachable(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        address => address,
     }
 }
