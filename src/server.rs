@@ -94,6 +94,9 @@ pub enum StartError {
     /// The model's endpoint cannot be used from here.
     #[error("model.openai cannot be used: {0}")]
     Model(#[source] io::Error),
+    /// Whom endpoints are to be vouched for by cannot be known.
+    #[error("webhooks.ca_file cannot be used: {0}")]
+    Trust(#[source] io::Error),
     /// What an earlier process left undone could not be noted.
     #[error(transparent)]
     Knowledge(#[from] KnowledgeError),
@@ -194,7 +197,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let answerers = answerers(&config, &store, &knowledge, &organizations)?;
     let directory = directory(&config, &store, &writer, answerers);
     let hooks = &config.webhooks;
-    let webhooks = Webhooks::new(store.clone(), writer.clone(), sealing, hooks.schedule(), hooks.policy());
+    let trust = hooks.trust().map_err(StartError::Trust)?;
+    let webhooks =
+        Webhooks::new(store.clone(), writer.clone(), sealing, hooks.schedule(), hooks.policy(), trust);
     let parts = web::Data::new(Parts {
         directory,
         idempotency: Idempotency::new(store.clone(), writer.clone()),

@@ -1,10 +1,13 @@
 //! `[webhooks]`
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
-use openclaw_actors::webhook::{
-    Schedule,
-    address::{AddressPolicy, Cidr},
+use openclaw_actors::{
+    tls::Trust,
+    webhook::{
+        Schedule,
+        address::{AddressPolicy, Cidr},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,12 @@ pub struct Webhooks {
     pub allow_cidrs: Vec<Cidr>,
     /// Addresses may begin with http://. Not otherwise, because what customers said would be read on the way.
     pub allow_http: bool,
+    /// Who is asked what names stand for, each as `10.0.0.53:53`; none: as this machine does. A nameserver that knows
+    /// public names alone does not tell whoever makes webhooks what stands beside this server.
+    #[serde(deserialize_with = "list")]
+    pub nameservers: Vec<SocketAddr>,
+    /// Certificate authorities, as PEM, that are trusted beside those of this machine: for receivers of one's own.
+    pub ca_file: Option<PathBuf>,
     /// For one attempt: name, connection, TLS, request and answer.
     pub timeout_ms: NonZeroU64,
     /// Before the second attempt, the third, and so on; the last for all after it.
@@ -48,6 +57,8 @@ impl Default for Webhooks {
         Self {
             allow_cidrs: Vec::new(),
             allow_http: false,
+            nameservers: Vec::new(),
+            ca_file: None,
             timeout_ms: milliseconds(timeout),
             waits_ms: waits.into_iter().map(|wait| milliseconds(wait).get()).collect(),
             jitter,
@@ -77,7 +88,15 @@ impl Webhooks {
     /// Where to.
     #[must_use]
     pub fn policy(&self) -> AddressPolicy {
-        AddressPolicy::new(&self.allow_cidrs, self.allow_http)
+        AddressPolicy::new(&self.allow_cidrs, self.allow_http).with_nameservers(&self.nameservers)
+    }
+
+    /// Whom to believe that it is the endpoint.
+    ///
+    /// # Errors
+    /// The file of authorities is none.
+    pub fn trust(&self) -> io::Result<Trust> {
+        self.ca_file.as_deref().map(Trust::read).transpose().map(Option::unwrap_or_default)
     }
 
     /// What the types alone cannot say.

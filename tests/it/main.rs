@@ -36,4 +36,6 @@ mod webhooks;
 mod webhooks_addresses;
 mod webhooks_crash;
 mod webhooks_endpoints;
+mod webhooks_names;
+mod webhooks_tls;
 mod websocket;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    eventually,
+    Program, Server, eventually, times,
     upstream::{Act, Upstream, answers, head},
     webhook::{counted, hook, is_signed, receiver, refuses, server, settled, takes, talk},
 };
@@ -163,29 +163,71 @@ fn a_breaker_leaves_a_failing_endpoint_alone_and_spends_no_attempts() {
     settled(&org, &hook, "delivered", 4);
 }
 
+/// Short where nobody waits for minutes; the promised five seconds in the long mode.
+fn deadline_ms() -> usize {
+    times(1_000, 5_000)
+}
+
 #[test]
-fn a_drip_ends_at_the_deadline_and_a_huge_answer_is_not_read() {
-    let server = server(&[("webhooks.timeout_ms", "1000"), ("webhooks.waits_ms", "1")]);
+fn a_drip_ends_at_the_deadline_which_is_five_seconds_unless_told_otherwise() {
+    let printed = Program::start(&["config"], &[]).ended();
+    assert!(printed.out.contains("timeout_ms = 5000"), "{printed:?}");
+    let server = server(&[("webhooks.timeout_ms", &deadline_ms().to_string()), ("webhooks.waits_ms", "1")]);
     let org = server.organization();
     let events = json!({"events": ["conversation.started"]});
-    let dripping =
-        Upstream::that(vec![head("200 OK", &["Content-Length: 100000"]), Act::Drip(b".".to_vec())]);
-    let drip = hook(&org, &dripping, events.clone());
+    // One drips its answer's body, the other its head.
+    let body = [head("200 OK", &["Content-Length: 100000"]), Act::Drip(b".".to_vec())];
+    let head = [Act::Send(b"HTTP/1.1 200 OK\r\nX: ".to_vec()), Act::Drip(b".".to_vec())];
+    for acts in [body, head] {
+        let dripping = Upstream::that(acts.to_vec());
+        let drip = hook(&org, &dripping, events.clone());
+        talk(&org, "hello");
+        let given_up = settled(&org, &drip, "exhausted", 1);
+        let path = format!("/v1/deliveries/{}", given_up[0]["id"].as_str().unwrap());
+        let attempts = org.get(&path).status(200)["attempts"].clone();
+        for attempt in attempts.as_array().unwrap() {
+            assert_eq!(attempt["error"], "timed_out");
+            assert!(attempt["duration_ms"].as_i64().unwrap() >= deadline_ms() as i64);
+        }
+        eventually("the connections are closed", || (dripping.hung_up() == 5).then_some(()));
+        org.delete(&drip.path).status(204);
+    }
+}
+
+#[test]
+fn a_huge_answer_is_not_read_and_costs_no_memory() {
+    /// Sent at once, so that what one costs shows beside what a server's memory does anyhow.
+    const FLOODS: usize = 32;
+    let server = server(&[]);
+    let org = server.organization();
     let flooding =
         Upstream::that(vec![head("200 OK", &["Content-Length: 400000000"]), Act::Flood(vec![b'x'; 1 << 16])]);
-    let flood = hook(&org, &flooding, events);
-    talk(&org, "hello");
-    let given_up = settled(&org, &drip, "exhausted", 1);
-    let detail = org.get(&format!("/v1/deliveries/{}", given_up[0]["id"].as_str().unwrap())).status(200);
-    assert_eq!(detail["attempts"][0]["error"], "timed_out");
-    assert!(detail["attempts"][0]["duration_ms"].as_i64().unwrap() >= 1_000);
-    // 2xx counts once so much was read; the rest is cut off.
-    let taken = settled(&org, &flood, "delivered", 1);
-    let detail = org.get(&format!("/v1/deliveries/{}", taken[0]["id"].as_str().unwrap())).status(200);
-    assert_eq!(detail["attempts"][0]["response_body"].as_str().unwrap().len(), 1_024);
-    eventually("the connections are closed", || {
-        (flooding.hung_up() == 1 && dripping.hung_up() == 5).then_some(())
-    });
+    let hooks: Vec<_> =
+        (0..FLOODS).map(|_| hook(&org, &flooding, json!({"events": ["message.received"]}))).collect();
+    let flood = || {
+        let before = flooding.hung_up();
+        talk(&org, "hello");
+        eventually("what was not read is cut off", || (flooding.hung_up() >= before + FLOODS).then_some(()));
+    };
+    // Threads, connections and caches are there from then on.
+    flood();
+    let before = peak_mib(&server);
+    flood();
+    let grown = peak_mib(&server) - before;
+    assert!(grown <= FLOODS as f64, "{grown} MiB for {FLOODS} answers of 400 MB");
+    for hook in &hooks {
+        // 2xx counts once so much was read.
+        let taken = settled(&org, hook, "delivered", 2);
+        let detail = org.get(&format!("/v1/deliveries/{}", taken[0]["id"].as_str().unwrap())).status(200);
+        assert_eq!(detail["attempts"][0]["response_body"].as_str().unwrap().len(), 1_024);
+    }
+}
+
+/// The most memory that the server had at once.
+fn peak_mib(server: &Server) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
+
 /// Below it stand the services of a machine itself; webhooks use those of the web.
 const FIRST_FREE_PORT: u16 = 1024;
 const WEB_PORTS: [u16; 2] = [80, 443];
@@ -137,12 +139,13 @@ pub enum NotAllowed {
     InTheClear,
 }
 
-/// What operators allow, and where this server itself listens. Cheap to clone.
+/// What operators allow, who tells what names stand for, and where this server itself listens. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     allowed: Arc<[Cidr]>,
     /// `http://` may be used.
     pub(super) allow_http: bool,
+    pub(super) names: Names,
     own: Arc<RwLock<Vec<SocketAddr>>>,
 }
 
@@ -150,7 +153,13 @@ impl AddressPolicy {
     /// Public addresses, and those of `allowed`.
     #[must_use]
     pub fn new(allowed: &[Cidr], allow_http: bool) -> Self {
-        Self { allowed: allowed.into(), allow_http, own: Arc::default() }
+        Self { allowed: allowed.into(), allow_http, ..Self::default() }
+    }
+
+    /// The same, with names as those nameservers know them, instead of as this machine does.
+    #[must_use]
+    pub fn with_nameservers(self, nameservers: &[SocketAddr]) -> Self {
+        Self { names: Names::as_known_to(nameservers), ..self }
     }
 
     /// This server listens there.

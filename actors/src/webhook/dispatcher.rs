@@ -56,7 +56,7 @@ impl Dispatcher {
         let dispatcher = Self {
             shared: Arc::clone(shared),
             live: HashMap::new(),
-            exchange: Rc::new(Exchange::new(shared.policy.clone())),
+            exchange: Rc::new(Exchange::new(shared.policy.clone(), shared.trust.clone())),
             looking: false,
             _lifeline: lifeline,
         };

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    tls,
+    tls::Trust,
     wire::{self, Kept, Stopwatch, Wires},
 };
 
@@ -107,7 +107,7 @@ pub(super) fn our_headers(webhook: &Webhook, message: &Message) -> [(&'static st
     ]
 }
 
-/// The addresses of a name that may be sent to. Asks the system on a thread where waiting harms nobody.
+/// The addresses of a name that may be sent to.
 ///
 /// # Errors
 /// It has none, or none that may be.
@@ -115,7 +115,7 @@ pub(super) async fn resolve(url: &EndpointUrl, policy: &AddressPolicy) -> Result
     if !url.is_https && !policy.allow_http {
         return Err(Failure::NotAllowed(NotAllowed::InTheClear));
     }
-    let found = tokio::net::lookup_host((&*url.host, url.port)).await.map_err(|_| Failure::NotResolved)?;
+    let found = policy.names.look_up(&url.host, url.port).await.map_err(|_| Failure::NotResolved)?;
     let mut refused = None;
     let mut allowed = Vec::new();
     for address in found {
@@ -134,13 +134,14 @@ pub(super) async fn resolve(url: &EndpointUrl, policy: &AddressPolicy) -> Result
 /// The clients of one thread.
 pub(super) struct Exchange {
     policy: AddressPolicy,
+    trust: Trust,
     plain: Client,
     secure: OnceCell<Option<Client>>,
 }
 
 impl Exchange {
-    pub(super) fn new(policy: AddressPolicy) -> Self {
-        Self { policy, plain: client(Wires::new(None)), secure: OnceCell::new() }
+    pub(super) fn new(policy: AddressPolicy, trust: Trust) -> Self {
+        Self { policy, trust, plain: client(Wires::new(None)), secure: OnceCell::new() }
     }
 
     /// Sends the message. The caller sees to the deadline.
@@ -165,7 +166,7 @@ impl Exchange {
             let addresses = resolve(&webhook.url, &self.policy).await?;
             timings.resolve_ms = Some(ms(began.elapsed()));
             let wires = match webhook.url.is_https {
-                true => Wires::new(Some(&tls::trusting_the_machine().map_err(|_| Failure::NoTls)?)),
+                true => Wires::new(Some(&self.trust.tls().map_err(|_| Failure::NoTls)?)),
                 false => Wires::new(None),
             };
             let response = post(&client(wires.timed(&watch)), webhook, message, &addresses).await?;
@@ -180,7 +181,7 @@ impl Exchange {
     }
 
     fn secure(&self) -> Result<&Client, Failure> {
-        let made = self.secure.get_or_init(|| match tls::trusting_the_machine() {
+        let made = self.secure.get_or_init(|| match self.trust.tls() {
             Ok(tls) => Some(client(Wires::new(Some(&tls)))),
             Err(error) => {
                 warn!(%error, "webhooks cannot be sent over TLS");

@@ -11,6 +11,7 @@ pub mod delivery;
 mod dispatcher;
 pub mod endpoint;
 mod exchange;
+mod names;
 mod schedule;
 mod seal;
 mod sign;
@@ -38,6 +39,7 @@ use crate::{
     clock::Timestamp,
     store::Store,
     threads,
+    tls::Trust,
     writer::{Op, Writer},
 };
 
@@ -48,6 +50,7 @@ pub(crate) struct Shared {
     keys: SealingKeys,
     schedule: Schedule,
     policy: AddressPolicy,
+    trust: Trust,
     arbiter: ArbiterHandle,
     /// Attempts that all endpoints together may have under way.
     places: Semaphore,
@@ -91,6 +94,7 @@ impl Webhooks {
         keys: SealingKeys,
         schedule: Schedule,
         policy: AddressPolicy,
+        trust: Trust,
     ) -> Self {
         let arbiter = Arbiter::new().handle();
         arbiter.spawn_fn(|| threads::name(threads::WEBHOOKS));
@@ -100,6 +104,7 @@ impl Webhooks {
             keys,
             schedule,
             policy,
+            trust,
             arbiter,
             places: Semaphore::new(PLACES),
             dispatcher: RwLock::new(None),

@@ -14,6 +14,7 @@
 
 mod client;
 mod events;
+pub(crate) mod nameserver;
 mod organization;
 mod outage;
 mod program;

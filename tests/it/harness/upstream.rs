@@ -1,11 +1,11 @@
 //! An upstream model on a bare socket: it can say anything, in any pieces, and stop anywhere.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -81,13 +81,20 @@ struct Shared {
     hung_up: AtomicUsize,
     passes: Mutex<usize>,
     passed: Condvar,
+    /// Nobody is there: connections break at once.
+    is_dead: AtomicBool,
 }
 
 impl Upstream {
     /// Answers every request with these acts, until told otherwise.
     pub(crate) fn that(acts: Vec<Act>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::at("127.0.0.1:0", acts).unwrap()
+    }
+
+    /// The same at that address, unless it is taken.
+    pub(crate) fn at(address: &str, acts: Vec<Act>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(move |_| acts.clone())),
             asked: Mutex::default(),
@@ -95,6 +102,7 @@ impl Upstream {
             hung_up: AtomicUsize::new(0),
             passes: Mutex::new(0),
             passed: Condvar::new(),
+            is_dead: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -104,7 +112,7 @@ impl Upstream {
                 thread::spawn(move || shared.serve(socket, number));
             }
         });
-        Self { address, shared }
+        Ok(Self { address, shared })
     }
 
     /// From now on: these acts for every request.
@@ -127,6 +135,11 @@ impl Upstream {
     pub(crate) fn go_on(&self) {
         *self.shared.passes.lock().unwrap() += 1;
         self.shared.passed.notify_all();
+    }
+
+    /// From now on every connection breaks before a request on it is taken; or it is well again.
+    pub(crate) fn is_dead(&self, is_dead: bool) {
+        self.shared.is_dead.store(is_dead, Ordering::SeqCst);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -163,6 +176,10 @@ impl Shared {
         socket.set_nodelay(true).unwrap();
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         while let Some(asked) = request(&mut reader, connection) {
+            if self.is_dead.load(Ordering::SeqCst) {
+                self.act(Act::Reset, &socket);
+                return;
+            }
             self.asked.lock().unwrap().push(asked.clone());
             let acts = (self.script.lock().unwrap())(&asked);
             for act in acts {
