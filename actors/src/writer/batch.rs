@@ -20,7 +20,8 @@ pub(super) type Insert<'b, 'a> = (&'static Table, &'b [&'a [Value]]);
 
 impl<'a> Batch<'a> {
     pub(super) fn add(&mut self, table: &'static Table, values: &'a [Value]) {
-        let found = self.tables.iter().position(|(known, _)| known.into == table.into);
+        // Two may fill the same columns, and differ in what a key that is there already means.
+        let found = self.tables.iter().position(|(known, _)| std::ptr::eq(*known, table));
         let index = found.unwrap_or_else(|| {
             self.tables.push((table, Vec::new()));
             self.tables.len() - 1

@@ -22,7 +22,7 @@ const SQLITE_FSYNC_FAILED: [&str; 2] = ["1034", "1290"];
 pub(super) struct Link {
     connection: Connected,
     /// Multi-row inserts by table and number of rows.
-    inserts: HashMap<(&'static str, usize), SqlStr>,
+    inserts: HashMap<(&'static str, &'static str, usize), SqlStr>,
 }
 
 /// A row of four numbers.
@@ -99,7 +99,7 @@ impl Link {
         let numbered = matches!(self.connection, Connected::Postgres(_));
         let sql = self
             .inserts
-            .entry((table.into, rows.len()))
+            .entry((table.into, table.on_conflict, rows.len()))
             .or_insert_with(|| insert_sql(table, rows.len(), numbered));
         let values = rows.iter().copied().flatten();
         match &mut self.connection {

@@ -305,3 +305,18 @@ async fn an_op_that_can_wait_shares_the_next_commit_and_waits_no_longer_than_it_
         }
     }
 }
+
+#[actix::test]
+async fn what_a_key_that_is_there_already_means_is_the_tables_own_wherever_two_fill_the_same_columns() {
+    let store = test_store().await;
+    let writer = Writer::start(&store, "test").await.unwrap();
+    let put = |table: &'static Table, effect: &'static str| {
+        let mut op = Op::default();
+        row(&mut op, table, "one", effect);
+        writer.commit(op)
+    };
+    put(&REPLACED, "first").await.unwrap();
+    assert!(matches!(put(&CURSORS, "second").await, Err(WriteError::Conflict)));
+    put(&REPLACED, "third").await.unwrap();
+    assert!(matches!(put(&CURSORS, "fourth").await, Err(WriteError::Conflict)));
+}
