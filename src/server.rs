@@ -25,7 +25,10 @@ use openclaw_actors::{
         openai::{Endpoint, OpenAi},
     },
     audit::Audit,
-    conversation::directory::{ConversationOptions, Directory, REST_AFTER},
+    conversation::{
+        directory::{ConversationOptions, Directory, REST_AFTER},
+        sql::log,
+    },
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
     knowledge::{Knowledge, index::Index, messages::KnowledgeError},
@@ -198,8 +201,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let directory = directory(&config, &store, &writer, answerers);
     let hooks = &config.webhooks;
     let trust = hooks.trust().map_err(StartError::Trust)?;
-    let webhooks =
-        Webhooks::new(store.clone(), writer.clone(), sealing, hooks.schedule(), hooks.policy(), trust);
+    let webhooks = Webhooks::new(
+        store.clone(),
+        writer.clone(),
+        sealing,
+        hooks.schedule(),
+        hooks.policy(),
+        trust,
+        log::rendered,
+    );
     let parts = web::Data::new(Parts {
         directory,
         idempotency: Idempotency::new(store.clone(), writer.clone()),

@@ -3,15 +3,17 @@
 //! The log is the table `events`. A message's text stands only in `messages`; an event about a message is joined
 //! with it when read, which is why [`EventRow::data`] holds everything but the message.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     clock::Timestamp,
     ids::{ConversationId, EventId, OrgId, TurnId},
+    store::{Store, StoreError},
 };
 
 macro_rules! kinds {
@@ -198,3 +200,11 @@ pub fn complete(row: &EventRow) -> Option<Bytes> {
     let data: &RawValue = serde_json::from_str(&row.data).ok()?;
     render(row, data).ok()
 }
+
+/// Where an event stands in the log: its stream, and its sequence there.
+pub type LogPlace = (String, i64);
+
+/// Reads events of the log as the one JSON object that each of them is; what was erased is left out. Messages belong to
+/// conversations, so whoever else needs such a thing is handed it.
+pub type ReadLog =
+    fn(Store, Vec<LogPlace>) -> BoxFuture<'static, Result<HashMap<EventId, Bytes>, StoreError>>;

@@ -194,6 +194,11 @@ id!(
     "aud_"
 );
 id!(
+    /// A replay: what a webhook is sent once more.
+    ReplayId,
+    "rpl_"
+);
+id!(
     /// A request, as it stands in `X-Request-Id` and in logs.
     RequestId,
     "req_"

@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub use self::{
     filters::{EventPattern, Filters, Place, UnknownEvent, stored_filters},
     registry::{Changing, Nudge, Subscription},
-    sql::{erase_conversation, grow_stream, note_change, put_delivery, stream_length},
+    sql::{erase_conversation, grow_stream, note_change, put_body_again, put_delivery, stream_length},
 };
 use crate::{
     event::EventRow,

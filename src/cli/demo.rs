@@ -165,7 +165,10 @@ impl Display for Welcome<'_> {
         )?;
         writeln!(
             f,
-            "Webhooks may be sent to this machine here, as to http://127.0.0.1:9000/; a real server refuses that.\n"
+            "Watch signed events arrive (they may be sent to this machine here; a real server refuses that):\n\n  \
+             {} webhooks listen --url http://{} --key {primary}\n",
+            program(),
+            self.address
         )?;
         let path = self.data.path().display();
         match self.data {

@@ -18,6 +18,7 @@ mod remote;
 mod serve;
 mod settings;
 mod sse;
+mod webhooks;
 
 use std::{error::Error, process::ExitCode};
 
@@ -39,6 +40,7 @@ enum Command {
     Org(org::Org),
     Keys(keys::Keys),
     Knowledge(knowledge::Knowledge),
+    Webhooks(webhooks::Webhooks),
     Chat(chat::Chat),
     Bench(bench::Bench),
     #[command(hide = true)]
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Org(org) => org.run(),
         Command::Keys(keys) => keys.run(),
         Command::Knowledge(knowledge) => knowledge.run(),
+        Command::Webhooks(webhooks) => webhooks.run(),
         Command::Chat(chat) => chat.run(),
         Command::Bench(bench) => bench.run(),
         Command::Bare(bare) => bare.run(),

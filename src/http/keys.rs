@@ -1,12 +1,8 @@
 //! Keys: made, listed, changed, rotated, revoked. A secret is shown once, in the answer that made it.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32};
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
-    web::Data,
-};
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use openclaw_actors::{
     clock::Timestamp,
     idempotency::{Effect, Stamp},
@@ -23,11 +19,9 @@ use super::{
     json::{Json, OptionalJson},
     page::{List, NoFilters, Order, Page},
     query::PathId,
+    secrets::{RotateBody, shown_once},
 };
 use crate::server::Parts;
-
-/// A week: long enough to deploy a new key everywhere.
-const LONGEST_GRACE_SECONDS: u64 = 604_800;
 
 /// `GET /v1/keys`
 ///
@@ -160,12 +154,8 @@ async fn issued(
     parts: &Parts,
 ) -> Result<HttpResponse, ApiError> {
     let answer = |key: &Key, secret: Option<&str>| {
-        let mut answer = HttpResponse::build(status);
-        if status == StatusCode::CREATED {
-            answer.insert_header((header::LOCATION, format!("/v1/keys/{}", key.id)));
-        }
         let body = IssuedKeyView { key: shower(parts)(key), secret };
-        answer.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+        shown_once(status, &format!("/v1/keys/{}", key.id), &body)
     };
     match once {
         Once::First(IssuedKey { key, secret }) => Ok(answer(&key, Some(secret.expose()))),
@@ -242,23 +232,6 @@ impl KeyPatchBody {
             rate_limit: self.rate_limit_per_minute.try_map(|field| Ok::<_, InvalidField>(field.0))?,
             expires_at: self.expires_at,
         })
-    }
-}
-
-/// The body of `POST /v1/keys/{id}/rotate`. Without it the old secret ends at once.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RotateBody {
-    grace_seconds: u64,
-}
-
-impl RotateBody {
-    fn grace(&self) -> Result<Duration, InvalidField> {
-        if self.grace_seconds > LONGEST_GRACE_SECONDS {
-            let reason = format!("must be from 0 to {LONGEST_GRACE_SECONDS}");
-            return Err(InvalidField::new("grace_seconds", reason));
-        }
-        Ok(Duration::from_secs(self.grace_seconds))
     }
 }
 

@@ -20,6 +20,7 @@ pub mod page;
 pub mod query;
 mod refusal;
 mod route;
+pub mod secrets;
 mod sse;
 mod timing;
 pub mod webhooks;
@@ -98,11 +99,12 @@ fn knowledge_routes(app: &mut web::ServiceConfig) {
 }
 
 fn webhook_routes(app: &mut web::ServiceConfig) {
-    use webhooks::{self as w, deliveries};
+    use webhooks::{self as w, deliveries, replay};
     app.service(on("/v1/webhooks", [get(w::list), post(w::create)]))
         .service(on("/v1/webhooks/{id}", [get(w::get), patch(w::change), delete(w::delete)]))
         .service(on("/v1/webhooks/{id}/rotate_secret", [post(w::rotate)]))
         .service(on("/v1/webhooks/{id}/test", [post(w::test)]))
+        .service(on("/v1/webhooks/{id}/replay", [post(replay::replay)]))
         .service(on("/v1/webhooks/{id}/deliveries", [get(deliveries::list)]))
         .service(on("/v1/deliveries/{id}", [get(deliveries::get)]))
         .service(on("/v1/deliveries/{id}/redeliver", [post(deliveries::redeliver)]));

@@ -2,10 +2,11 @@
 
 mod body;
 pub mod deliveries;
+pub mod replay;
 
 use actix_web::{
     HttpResponse,
-    http::{StatusCode, header},
+    http::{StatusCode, header::ContentType},
     web::Data,
 };
 use openclaw_actors::{
@@ -19,7 +20,7 @@ use openclaw_actors::{
 };
 use serde::Serialize;
 
-use self::body::{NewWebhookBody, RotateBody, TestBody, WebhookPatchBody};
+use self::body::{NewWebhookBody, TestBody, WebhookPatchBody};
 use super::{
     auth::{Caller, ReadWebhooks, WriteWebhooks},
     error::ApiError,
@@ -27,6 +28,7 @@ use super::{
     json::{Json, OptionalJson},
     page::{List, NoFilters, Order, Page},
     query::PathId,
+    secrets::{RotateBody, shown_once},
 };
 use crate::server::Parts;
 
@@ -146,16 +148,21 @@ pub async fn test(
 ) -> Result<HttpResponse, ApiError> {
     let kind = body.value.kind()?;
     let (scope, webhook, org, shared) = (caller.credential(), *id, caller.org, parts.clone());
-    let again = kind.clone();
-    let act = move |_: Option<Stamp>| async move {
-        Ok((shared.webhooks.test(org, webhook, &kind).await?, Effect::Nothing))
+    let act = move |stamp: Option<Stamp>| async move {
+        let tested = shared.webhooks.test(org, webhook, &kind).await?;
+        let answer = serde_json::to_string(&TestView::of(&tested)).map_err(ApiError::internal)?;
+        let effect = Effect::Tested { answer: answer.clone() };
+        if let Some(stamp) = stamp {
+            stamp.record(&effect).await;
+        }
+        Ok((answer, effect))
     };
-    let tested = match repeatable.once(&parts, scope, &body.raw, act).await? {
-        Once::First(tested) => tested,
-        // A test leaves nothing behind that a repeat could be answered from.
-        Once::Repeat(_) => parts.webhooks.test(org, webhook, &again).await?,
-    };
-    Ok(HttpResponse::Ok().json(TestView::of(&tested)))
+    let answer = |json| HttpResponse::Ok().content_type(ContentType::json()).body(json);
+    match repeatable.once(&parts, scope, &body.raw, act).await? {
+        Once::First(json) => Ok(answer(json)),
+        Once::Repeat(Effect::Tested { answer: json }) => Ok(replayed(answer(json))),
+        Once::Repeat(other) => Err(of_another_kind(&other)),
+    }
 }
 
 fn shown(webhook: &Webhook) -> HttpResponse {
@@ -170,12 +177,8 @@ async fn issued(
     parts: &Parts,
 ) -> Result<HttpResponse, ApiError> {
     let answer = |webhook: &Webhook, secret: Option<&str>| {
-        let mut answer = HttpResponse::build(status);
-        if status == StatusCode::CREATED {
-            answer.insert_header((header::LOCATION, format!("/v1/webhooks/{}", webhook.id)));
-        }
         let body = IssuedView { webhook: WebhookView::of(webhook, Timestamp::now()), secret };
-        answer.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+        shown_once(status, &format!("/v1/webhooks/{}", webhook.id), &body)
     };
     match once {
         Once::First(IssuedSecret { webhook, secret }) => Ok(answer(&webhook, Some(secret.expose()))),
@@ -242,6 +245,8 @@ impl From<WebhookError> for ApiError {
                 Self::bad_request("address_not_allowed", not.to_string()).param("url")
             }
             WebhookError::TooMany(_) => Self::conflict("too_many_webhooks", error.to_string()),
+            WebhookError::ReplayTooLarge(_) => Self::bad_request("replay_too_large", error.to_string()),
+            WebhookError::Replaying => Self::conflict("replay_running", error.to_string()),
             WebhookError::Erased => Self::conflict("event_erased", error.to_string()),
             WebhookError::Store(error) => error.into(),
             WebhookError::Write(error) => error.into(),

@@ -52,7 +52,7 @@ fn what_is_indexed_is_told_once_on_the_organizations_stream() {
 }
 
 /// Content that was taken under other caps than today's: what no client can write any more.
-fn make_unreadable(server: &Server, org: &Organization) {
+pub(crate) fn make_unreadable(server: &Server, org: &Organization) {
     let content = "<div>".repeat(1_000);
     server.execute(&format!(
         "UPDATE articles SET format = 'html', version = version + 1, content = '{content}'

@@ -1,6 +1,7 @@
 //! The SQL of conversations: what an op writes, and what an actor or a reader loads.
 
 pub mod lists;
+pub mod log;
 pub mod read;
 mod rows;
 

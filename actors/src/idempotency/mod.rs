@@ -22,7 +22,9 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    ids::{ArticleId, ConversationId, DeliveryId, ImportId, KeyId, MessageId, OrgId, TurnId, WebhookId},
+    ids::{
+        ArticleId, ConversationId, DeliveryId, ImportId, KeyId, MessageId, OrgId, ReplayId, TurnId, WebhookId,
+    },
     store::{Store, StoreError},
     writer::{Op, Row, WriteError, Writer},
 };
@@ -104,6 +106,16 @@ pub enum Effect {
         /// The new delivery.
         delivery: DeliveryId,
     },
+    /// Events are delivered once more.
+    Replay {
+        /// The replay.
+        replay: ReplayId,
+    },
+    /// A webhook was tested. Nothing else remembers that, so the answer itself is what a repeat is answered from.
+    Tested {
+        /// Its JSON.
+        answer: String,
+    },
     /// Something that leaves nothing to refer to.
     Nothing,
 }
@@ -119,6 +131,8 @@ impl Effect {
             | Self::Conversation { conversation } => Some(conversation),
             Self::Webhook { .. }
             | Self::Delivery { .. }
+            | Self::Replay { .. }
+            | Self::Tested { .. }
             | Self::Key { .. }
             | Self::Organization { .. }
             | Self::Article { .. }

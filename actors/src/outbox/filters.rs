@@ -76,7 +76,7 @@ impl EventPattern {
 }
 
 /// Which events a webhook is told of. An empty list lets all pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filters {
     /// Of these types.
     pub events: Vec<EventPattern>,

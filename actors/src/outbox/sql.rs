@@ -2,6 +2,7 @@
 
 use super::{Announced, Origin, filters::stored_filters, registry::Subscription};
 use crate::{
+    clock::Timestamp,
     event::EventRow,
     ids::{ConversationId, DeliveryId, OrgId, WebhookId},
     on_pool,
@@ -26,6 +27,23 @@ static DELIVERIES: Table = Table {
 
 static STREAMS: Table =
     Table { into: "organization_streams (org_id, sequence)", columns: 2, key: 1, on_conflict: "" };
+
+/// The same where they may be kept already.
+static BODIES_IF_NEW: Table = Table {
+    into: "webhook_bodies (event_id, org_id, conversation_id, body, created_at)",
+    columns: 5,
+    key: 1,
+    on_conflict: "ON CONFLICT DO NOTHING",
+};
+
+/// Keeps the bytes of an event that is told anew, unless they are kept already.
+pub fn put_body_again(op: &mut Op, what: &Announced, body: &str, happened_at: Timestamp) {
+    let (event, conversation) = (what.event.as_str(), what.conversation.as_str());
+    op.insert(
+        &BODIES_IF_NEW,
+        vec![event.into(), what.org.into(), conversation.into(), body.into(), happened_at.into()],
+    );
+}
 
 /// Keeps the bytes of an event.
 pub(super) fn put_body(op: &mut Op, event: &EventRow, body: &str) {

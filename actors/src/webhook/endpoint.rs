@@ -20,7 +20,7 @@ use crate::{
 const LONGEST_DESCRIPTION: usize = 500;
 
 /// Entries of a filter: each is compared with every event.
-const MOST_FILTERS: usize = 50;
+pub const MOST_FILTERS: usize = 50;
 
 /// A channel's or topic's name, as conversations have them.
 const LONGEST_NAME: usize = 64;
@@ -209,6 +209,14 @@ pub enum WebhookError {
     /// What is to be sent was erased.
     #[error("what was to be sent was erased, with its conversation or for its age")]
     Erased,
+    /// What is asked for would take too long to count.
+    #[error(
+        "a replay may queue at most {0} events: ask for a shorter time or fewer types, and for the rest later"
+    )]
+    ReplayTooLarge(i64),
+    /// Another replay to the webhook is not at its end.
+    #[error("a replay to this webhook is being queued already: ask again when it has ended")]
+    Replaying,
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -12,10 +12,12 @@ mod dispatcher;
 pub mod endpoint;
 mod exchange;
 mod names;
+pub mod replay;
 mod schedule;
 mod seal;
 mod sign;
 mod sql;
+pub mod verify;
 
 use std::{
     fmt,
@@ -24,10 +26,15 @@ use std::{
 };
 
 use actix::{Addr, Arbiter, ArbiterHandle};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tracing::debug;
 
-use self::{address::AddressPolicy, dispatcher::Dispatcher, endpoint::WebhookError, sql::deliveries};
+use self::{
+    address::AddressPolicy,
+    dispatcher::Dispatcher,
+    endpoint::WebhookError,
+    sql::{deliveries, replays},
+};
 pub use self::{
     commands::{IssuedSecret, Tested},
     exchange::Timings,
@@ -37,6 +44,7 @@ pub use self::{
 };
 use crate::{
     clock::Timestamp,
+    event::ReadLog,
     store::Store,
     threads,
     tls::Trust,
@@ -55,6 +63,9 @@ pub(crate) struct Shared {
     /// Attempts that all endpoints together may have under way.
     places: Semaphore,
     dispatcher: RwLock<Option<Addr<Dispatcher>>>,
+    read_log: ReadLog,
+    /// A replay was asked for.
+    replays: Notify,
 }
 
 /// How long deliveries are kept: a month, in which whoever runs an endpoint finds out what it missed.
@@ -95,6 +106,7 @@ impl Webhooks {
         schedule: Schedule,
         policy: AddressPolicy,
         trust: Trust,
+        read_log: ReadLog,
     ) -> Self {
         let arbiter = Arbiter::new().handle();
         arbiter.spawn_fn(|| threads::name(threads::WEBHOOKS));
@@ -108,13 +120,18 @@ impl Webhooks {
             arbiter,
             places: Semaphore::new(PLACES),
             dispatcher: RwLock::new(None),
+            read_log,
+            replays: Notify::new(),
         }))
     }
 
     /// Starts to send what is to be delivered.
     pub fn start(&self) {
         let shared = Arc::clone(&self.0);
-        self.0.arbiter.spawn_fn(move || Dispatcher::begin(&shared));
+        self.0.arbiter.spawn_fn(move || {
+            Dispatcher::begin(&shared);
+            replay::begin(&shared);
+        });
     }
 
     /// Begins no further attempt, and waits until those under way have ended or that long. What is cut off counts as
@@ -137,10 +154,24 @@ impl Webhooks {
     /// The store is away.
     pub async fn sweep(&self) -> Result<(), WebhookError> {
         let before = Timestamp::now().plus_ms(-KEPT_MS);
+        let mut op = Op::default();
+        replays::drop_before(&mut op, before);
+        self.0.writer.commit(op).await?;
         while deliveries::any_before(&self.0.store, before).await? {
             let mut op = Op::default();
             deliveries::drop_before(&mut op, before, SWEPT_AT_ONCE);
             self.0.writer.commit(op).await?;
+        }
+        let mut after = String::new();
+        while let Some((upto, needless)) =
+            deliveries::old_bodies(&self.0.store, &after, before, SWEPT_AT_ONCE).await?
+        {
+            if needless > 0 {
+                let mut op = Op::default();
+                deliveries::drop_bodies(&mut op, &after, &upto);
+                self.0.writer.commit(op).await?;
+            }
+            after = upto;
         }
         Ok(())
     }

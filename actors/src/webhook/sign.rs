@@ -9,7 +9,7 @@ use sha2::Sha256;
 /// 24 bytes: no padding in base64, so that strict and lax decoders agree.
 const SECRET_BYTES: usize = 24;
 
-const PREFIX: &str = "whsec_";
+pub(super) const PREFIX: &str = "whsec_";
 
 /// A secret as a receiver is given it: `whsec_…`.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The SQL of webhooks; that of their deliveries is beside it.
 
 pub(super) mod deliveries;
+pub(super) mod replays;
 
 use sqlx::FromRow;
 
@@ -144,6 +145,7 @@ pub(super) fn delete(op: &mut Op, org: OrgId, id: WebhookId) {
         vec![id.into()],
     );
     op.run("DELETE FROM webhook_deliveries WHERE webhook_id = $1", vec![id.into()]);
+    op.run("DELETE FROM webhook_replays WHERE webhook_id = $1", vec![id.into()]);
     outbox::note_change(op);
 }
 

@@ -68,7 +68,8 @@ value_from_ids!(
     crate::ids::ImportId,
     crate::ids::WebhookId,
     crate::ids::DeliveryId,
-    crate::ids::AuditId
+    crate::ids::AuditId,
+    crate::ids::ReplayId
 );
 
 // Of a number that is none: it is no part of any key.

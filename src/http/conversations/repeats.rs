@@ -37,6 +37,8 @@ pub(super) async fn accepted(
         | Effect::Organization { .. }
         | Effect::Article { .. }
         | Effect::Import { .. }
+        | Effect::Replay { .. }
+        | Effect::Tested { .. }
         | Effect::Nothing => return Err(of_another_kind(effect)),
     };
     let (store, key) = (&parts.store, (org, conversation));

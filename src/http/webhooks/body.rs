@@ -1,16 +1,17 @@
 //! What clients send about webhooks.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use openclaw_actors::{
+    clock::Timestamp,
     outbox::{EventPattern, Filters},
     patch::{Change, InvalidField},
-    webhook::endpoint::{EndpointUrl, Headers, NewWebhook, WebhookPatch},
+    webhook::{
+        endpoint::{EndpointUrl, Headers, MOST_FILTERS, NewWebhook, WebhookPatch},
+        replay::{NewReplay, Only},
+    },
 };
 use serde::Deserialize;
-
-/// A week: long enough to bring a new secret to every receiver.
-const LONGEST_GRACE_SECONDS: u64 = 604_800;
 
 /// What a test event is called unless it is told otherwise.
 const TEST: &str = "webhook.test";
@@ -93,23 +94,6 @@ fn headers(headers: BTreeMap<String, String>) -> Result<Headers, InvalidField> {
     Headers::new(headers.into_iter().collect())
 }
 
-/// The body of `POST /v1/webhooks/{id}/rotate_secret`. Without it the old secret ends at once.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RotateBody {
-    grace_seconds: u64,
-}
-
-impl RotateBody {
-    pub(super) fn grace(&self) -> Result<Duration, InvalidField> {
-        if self.grace_seconds > LONGEST_GRACE_SECONDS {
-            let reason = format!("must be from 0 to {LONGEST_GRACE_SECONDS}");
-            return Err(InvalidField::new("grace_seconds", reason));
-        }
-        Ok(Duration::from_secs(self.grace_seconds))
-    }
-}
-
 /// The body of `POST /v1/webhooks/{id}/test`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,5 +109,25 @@ impl TestBody {
             Some(kind) if !kind.contains('*') && kind.parse::<EventPattern>().is_ok() => Ok(kind.to_owned()),
             Some(_) => Err(InvalidField::new("event", "must be webhook.test or one of the types of events")),
         }
+    }
+}
+
+/// The body of `POST /v1/webhooks/{id}/replay`. Without it all that was given up is sent again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayBody {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    events: Option<Vec<String>>,
+    only: Option<Only>,
+}
+
+impl ReplayBody {
+    pub(super) fn read(self) -> Result<NewReplay, InvalidField> {
+        let events = patterns(self.events.unwrap_or_default())?;
+        if events.len() > MOST_FILTERS {
+            return Err(InvalidField::new("events", format!("must be at most {MOST_FILTERS}")));
+        }
+        Ok(NewReplay { since: self.since, until: self.until, events, only: self.only.unwrap_or_default() })
     }
 }

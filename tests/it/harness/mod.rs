@@ -13,6 +13,7 @@
 #![allow(dead_code, unused_imports, reason = "whichever of it the tests use today")]
 
 mod client;
+pub(crate) mod clients;
 mod events;
 pub(crate) mod nameserver;
 mod organization;

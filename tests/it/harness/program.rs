@@ -23,14 +23,15 @@ pub(crate) struct Program {
 impl Program {
     /// With arguments, and with variables on top of ours.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(arguments)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).envs(variables.iter().copied());
+        Self::of(command)
+    }
+
+    /// Whatever the command is.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
         let out = Heard::of(child.stdout.take().unwrap());
         let err = Heard::of(child.stderr.take().unwrap());

@@ -227,6 +227,10 @@ impl EventWithMessage {
         })
     }
 
+    pub(super) fn id(&self) -> EventId {
+        self.event_id
+    }
+
     pub(super) fn into_event(self) -> Result<DurableEvent, sqlx::Error> {
         let kind = EventKind::parse(&self.kind).ok_or_else(|| corrupt("kind"))?;
         let message = kind.has_message().then(|| self.message()).transpose()?;

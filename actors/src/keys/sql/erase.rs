@@ -48,7 +48,8 @@ const ERASE_CONVERSATIONS: [&str; 8] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 17] = [
+const ERASE_ORGANIZATION: [&str; 18] = [
+    "DELETE FROM webhook_replays WHERE org_id = $1",
     "DELETE FROM webhook_attempts WHERE org_id = $1",
     "DELETE FROM webhook_deliveries WHERE org_id = $1",
     "DELETE FROM webhook_bodies WHERE org_id = $1",

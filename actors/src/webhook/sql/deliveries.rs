@@ -233,7 +233,7 @@ pub(in super::super) async fn body(
         .attempting("read what was delivered")
 }
 
-/// Drops up to `limit` deliveries that were made before that time, and what was sent of events from before it.
+/// Drops up to `limit` deliveries that were made before that time.
 pub(in super::super) fn drop_before(op: &mut Op, time: Timestamp, limit: i64) {
     const STATEMENTS: [&str; 2] = [
         "DELETE FROM webhook_attempts WHERE delivery_id IN (
@@ -241,25 +241,46 @@ pub(in super::super) fn drop_before(op: &mut Op, time: Timestamp, limit: i64) {
         "DELETE FROM webhook_deliveries WHERE id IN (
             SELECT id FROM webhook_deliveries WHERE id < $1 ORDER BY id LIMIT $2)",
     ];
-    const BODIES: &str = "
-        DELETE FROM webhook_bodies WHERE event_id IN (
-            SELECT event_id FROM webhook_bodies WHERE event_id < $1 ORDER BY event_id LIMIT $2)";
     for statement in STATEMENTS {
         op.run(statement, vec![DeliveryId::edge_at(time).into(), limit.into()]);
     }
-    op.run(BODIES, vec![EventId::edge_at(time).into(), limit.into()]);
 }
 
-/// Is there anything that was made before that time?
+/// Is there a delivery that was made before that time?
 pub(in super::super) async fn any_before(store: &Store, time: Timestamp) -> Result<bool, StoreError> {
-    const SELECT: &str = "
-        SELECT COUNT(*) FROM (
-            SELECT id FROM (SELECT id FROM webhook_deliveries WHERE id < $1 LIMIT 1) AS a_delivery
-            UNION ALL
-            SELECT event_id FROM (SELECT event_id FROM webhook_bodies WHERE event_id < $2 LIMIT 1) AS a_body
-        ) AS anything";
-    let (delivery, event) = (DeliveryId::edge_at(time), EventId::edge_at(time));
+    const SELECT: &str =
+        "SELECT COUNT(*) FROM (SELECT id FROM webhook_deliveries WHERE id < $1 LIMIT 1) AS a_delivery";
+    let edge = DeliveryId::edge_at(time);
     let count: Result<i64, _> =
-        on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(delivery).bind(event).fetch_one(pool).await);
+        on_pool!(store, |pool| sqlx::query_scalar(SELECT).bind(edge).fetch_one(pool).await);
     Ok(count.attempting("look for old deliveries")? > 0)
+}
+
+/// Looks at the next `rows` bodies of events from before that time, after that one: where they end, and how many of them
+/// no delivery needs. A replay may need old ones.
+pub(in super::super) async fn old_bodies(
+    store: &Store,
+    after: &str,
+    time: Timestamp,
+    rows: i64,
+) -> Result<Option<(String, i64)>, StoreError> {
+    const SELECT: &str = "
+        SELECT MAX(event_id), CAST(COALESCE(SUM(needless), 0) AS BIGINT) FROM (
+            SELECT b.event_id, CASE WHEN EXISTS (
+                SELECT 1 FROM webhook_deliveries d WHERE d.event_id = b.event_id) THEN 0 ELSE 1 END AS needless
+            FROM webhook_bodies b WHERE b.event_id > $1 AND b.event_id < $2 ORDER BY b.event_id LIMIT $3) AS those";
+    let edge = EventId::edge_at(time);
+    let found: Result<(Option<String>, i64), _> = on_pool!(store, |pool| {
+        sqlx::query_as(SELECT).bind(after).bind(edge).bind(rows).fetch_one(pool).await
+    });
+    let (end, needless) = found.attempting("look for what was sent long ago")?;
+    Ok(end.map(|end| (end, needless)))
+}
+
+/// Drops the bodies between those two that no delivery needs.
+pub(in super::super) fn drop_bodies(op: &mut Op, after: &str, upto: &str) {
+    const DROP: &str = "
+        DELETE FROM webhook_bodies WHERE event_id > $1 AND event_id <= $2
+          AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = webhook_bodies.event_id)";
+    op.run(DROP, vec![after.into(), upto.into()]);
 }

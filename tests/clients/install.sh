@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs the clients in other languages that the tests run, in the versions pinned beside this file, and prints where:
+# DIR/python is a Python environment, DIR/node/node_modules holds Node's modules.
+#
+#   bash tests/clients/install.sh DIR      DIR is made; what is there already for the same pins is used again
+#
+# Python and Node come from this machine or, where they are missing, from Debian's packages. Nothing is skipped: where
+# they cannot be had, this fails and says why.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+into=${1:?say where to install: bash tests/clients/install.sh DIR}
+
+fail() { printf 'tests/clients/install.sh: %s\n' "$*" >&2; exit 1; }
+
+# Debian packages, for what is not here.
+missing=()
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || fail "the tests need ${missing[*]}: install them and run this again"
+  as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2 || fail "Debian's ${missing[*]} cannot be had"
+fi
+
+# Other pins are another folder, so what was installed is never changed under a test that uses it.
+pins=$(cat "$here"/requirements.txt "$here"/package.json "$here"/package-lock.json | cksum | cut -d ' ' -f 1)
+place=$into/clients-$pins
+mkdir -p "$into"
+# Tests run beside each other; one of them installs.
+exec 9>"$into/clients.lock"
+flock 9
+if [ ! -e "$place/complete" ]; then
+  rm -rf "$place"
+  mkdir -p "$place/node"
+  {
+    python3 -m venv "$place/python"
+    "$place/python/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt"
+    cp "$here/package.json" "$here/package-lock.json" "$place/node/"
+    (cd "$place/node" && npm ci --ignore-scripts --no-audit --no-fund)
+  } >&2 || fail "the clients could not be installed"
+  : >"$place/complete"
+fi
+printf '%s\n' "$place"
