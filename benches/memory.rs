@@ -17,6 +17,7 @@ use openclaw_actors::{
         record::{Customer, Details, Metadata, TurnOptions},
     },
     ids::{ConversationId, MessageId, OrgId, TurnId},
+    organization::Organizations,
     store::Store,
     writer::Writer,
 };
@@ -49,6 +50,7 @@ fn message() -> NewMessage {
         on_busy: OnBusy::Queue,
         options: TurnOptions::default(),
         reopen: true,
+        answer_while_waiting: true,
         idempotency: None,
     }
 }
@@ -88,8 +90,11 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
         passivate_after: Duration::from_secs(86_400),
         rest_after: REST_AFTER,
         running_turns: 10_000,
+        public_url: None,
     };
-    let directory = Directory::new(store, writer, Answerers::new(vec![Model::Synthetic(quick)]), options);
+    let organizations = Organizations::new(&store, &writer);
+    let models = Answerers::new(vec![Model::Synthetic(quick)]);
+    let directory = Directory::new(store, writer, models, organizations, options);
     let org = OrgId::generate();
     let keys = |count: usize| (0..count).map(|_| (org, ConversationId::generate())).collect::<Vec<_>>();
 

@@ -198,7 +198,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     knowledge.look_after().await?;
     let organizations = Organizations::new(&store, &writer);
     let answerers = answerers(&config, &store, &knowledge, &organizations)?;
-    let directory = directory(&config, &store, &writer, answerers);
+    let directory = directory(&config, &store, &writer, answerers, organizations.clone());
     let hooks = &config.webhooks;
     let trust = hooks.trust().map_err(StartError::Trust)?;
     let webhooks = Webhooks::new(
@@ -251,6 +251,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(sweep_audit(parts.audit.clone()));
     actix::spawn(passivate(parts.directory.clone()));
+    actix::spawn(expire_handovers(parts.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
         server.connections = places.served, "the server listens");
     Ok(Running {
@@ -325,14 +326,21 @@ fn calls_at_once(config: &Config) -> usize {
     }
 }
 
-fn directory(config: &Config, store: &Store, writer: &Writer, answerers: Answerers) -> Directory {
+fn directory(
+    config: &Config,
+    store: &Store,
+    writer: &Writer,
+    answerers: Answerers,
+    organizations: Organizations,
+) -> Directory {
     let running_turns = usize::try_from(config.limits.running_turns.get()).unwrap_or(usize::MAX);
     let options = ConversationOptions {
         passivate_after: config.conversations.passivate_after(),
         rest_after: REST_AFTER,
         running_turns,
+        public_url: config.server.public_url.as_deref().map(|url| url.trim_end_matches('/').into()),
     };
-    Directory::new(store.clone(), writer.clone(), answerers, options)
+    Directory::new(store.clone(), writer.clone(), answerers, organizations, options)
 }
 
 /// Turns that a crash cut off go on, spread over the workers.
@@ -355,6 +363,11 @@ async fn passivate(directory: Directory) {
         tokio::time::sleep(PASSIVATE_EVERY).await;
         directory.passivate();
     }
+}
+
+/// Ends handovers that nobody accepts in time, on whichever workers there are.
+async fn expire_handovers(parts: web::Data<Parts>) {
+    parts.directory.expire_handovers(|| parts.homes.all()).await;
 }
 
 /// Drops what requests did more than a day ago.

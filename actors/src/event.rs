@@ -74,6 +74,18 @@ kinds! {
     TurnStopped = "turn.stopped",
     /// It failed.
     TurnFailed = "turn.failed",
+    /// A person was asked for.
+    HandoverRequested = "handover.requested",
+    /// A person took over.
+    HandoverAccepted = "handover.accepted",
+    /// The person gave the conversation back to the AI.
+    HandoverReturned = "handover.returned",
+    /// The person ended it, and the conversation with it.
+    HandoverClosed = "handover.closed",
+    /// Nobody took over in time.
+    HandoverExpired = "handover.expired",
+    /// Nobody is asked for any more.
+    HandoverCancelled = "handover.cancelled",
     /// An article can be found.
     KnowledgeIndexed = "knowledge.indexed",
     /// An article cannot be indexed.
@@ -107,6 +119,12 @@ impl EventKind {
             | Self::ConversationDeleted
             | Self::MessageReceived
             | Self::MessageSent
+            | Self::HandoverRequested
+            | Self::HandoverAccepted
+            | Self::HandoverReturned
+            | Self::HandoverClosed
+            | Self::HandoverExpired
+            | Self::HandoverCancelled
             | Self::KnowledgeIndexed
             | Self::KnowledgeFailed
             | Self::WebhookDisabled => true,

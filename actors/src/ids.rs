@@ -164,6 +164,11 @@ id!(
     "turn_"
 );
 id!(
+    /// A handover to a person.
+    HandoverId,
+    "hdo_"
+);
+id!(
     /// A durable event.
     EventId,
     "evt_"

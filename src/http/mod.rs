@@ -7,6 +7,7 @@ mod conversations;
 mod cursor;
 pub mod error;
 mod frames;
+mod handovers;
 pub mod health;
 pub mod idempotency;
 pub mod json;
@@ -49,6 +50,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/audit", [get(audit::list)]))
         .service(on("/v1/models", [get(models::list)]))
         .configure(conversation_routes)
+        .configure(handover_routes)
         .configure(knowledge_routes)
         .configure(webhook_routes)
         .default_service(web::to(unknown));
@@ -62,6 +64,7 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
     app.service(on("/v1/conversations", [get(lists::conversations), post(start::start)]))
         .service(on(ONE, [get(conversations::get), patch(changes::patch), delete(changes::delete)]))
         .service(on(&below("/complete"), [post(changes::complete)]))
+        .service(on(&below("/handover"), [post(handovers::request)]))
         .service(on(&below("/rating"), [post(changes::rate)]))
         .service(on(&below("/typing"), [post(changes::typing)]))
         .service(on(&below("/messages"), [get(messages::list), post(messages::send)]))
@@ -74,6 +77,17 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
         .service(on(&below("/turns/{turn}/stream"), [stream(streams::turn)]))
         .service(on(&below("/stream"), [stream(streams::conversation)]))
         .service(on(&below("/ws"), [stream(ws::open)]));
+}
+
+fn handover_routes(app: &mut web::ServiceConfig) {
+    use handovers as h;
+    app.service(on("/v1/handovers", [get(h::list)]))
+        .service(on("/v1/handovers/{id}", [get(h::get)]))
+        // Addresses are followed by GET, as by a mail program that looks ahead: that accepts nothing.
+        .service(on("/v1/handovers/{id}/accept", [post(h::accept)]))
+        .service(on("/v1/handovers/{id}/return", [post(h::give_back)]))
+        .service(on("/v1/handovers/{id}/close", [post(h::close)]))
+        .service(on("/v1/handovers/{id}/cancel", [post(h::cancel)]));
 }
 
 fn knowledge_routes(app: &mut web::ServiceConfig) {

@@ -13,11 +13,11 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// A client's end of a WebSocket, by hand.
-struct Socket(Connection);
+pub(crate) struct Socket(Connection);
 
 impl Socket {
     #[track_caller]
-    fn open(server: &Server, talk: &Talk, rest: &str) -> Self {
+    pub(crate) fn open(server: &Server, talk: &Talk, rest: &str) -> Self {
         let mut connection = server.connect();
         connection.send(&handshake(talk, rest).bytes()).unwrap();
         assert_eq!(connection.upgraded().unwrap(), 101);
@@ -49,7 +49,7 @@ impl Socket {
     }
 
     /// The next frame: its kind and payload.
-    fn hear(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn hear(&mut self) -> (u8, Vec<u8>) {
         let head = self.0.take(2).unwrap();
         let length = match head[1] {
             126 => u16::from_be_bytes(self.0.take(2).unwrap().try_into().unwrap()) as usize,

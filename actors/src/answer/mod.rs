@@ -14,6 +14,8 @@ use crate::{
     organization::{Organizations, Settings},
 };
 
+pub use crate::knowledge::language::Language;
+
 /// Who said something, as a model sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
@@ -97,7 +99,7 @@ pub enum Outcome {
     Unanswered,
     /// A greeting, thanks or goodbye.
     SmallTalk,
-    /// Handed to a person.
+    /// The customer asked for a person; `conversation.handover` says whether one was asked.
     Handover,
 }
 

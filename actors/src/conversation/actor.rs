@@ -13,16 +13,17 @@ use tracing::{error, warn};
 use super::{
     directory::{ConversationOptions, Directory, Permit},
     feed::{Closing, Feed},
+    handover::{Policy, reply_to_request},
     history::History,
-    machine::{Effect, LookUp, Machine, Stamp},
+    machine::{Effect, Found, LookUp, Machine, Stamp},
     messages::{Ask, Command, ConversationKey, Interrupted, Refusal, Reply},
-    record::{Message as StoredMessage, Turn},
-    sql::{self, Loaded, read},
+    sql::{self, Loaded, handovers, read},
     turn::Change,
 };
 use crate::{
-    answer::{AnswerError, AnswerStream, Chunk},
+    answer::{AnswerError, AnswerStream, Chunk, Finished, Outcome, Usage, grounded},
     clock::Timestamp,
+    organization::Settings,
     store::StoreError,
     supervision::End,
     writer::Op,
@@ -159,6 +160,8 @@ impl ConversationActor {
     fn carry_out_one(&mut self, effect: Effect<Sender>, ctx: &mut Context<Self>) {
         match effect {
             Effect::LookUp(look_up) => self.look_up(look_up, ctx),
+            Effect::Recall => self.recall(Duration::ZERO, ctx),
+            Effect::RecallLater => self.recall(COMMIT_AGAIN_AFTER, ctx),
             Effect::Commit(op) => self.commit(op, Duration::ZERO, ctx),
             Effect::CommitLater(op) => self.commit(op, COMMIT_AGAIN_AFTER, ctx),
             Effect::Publish(change) => self.publish(&change),
@@ -241,9 +244,16 @@ impl ConversationActor {
         }));
     }
 
-    fn look_up(&mut self, LookUp { message, client_message_id }: LookUp, ctx: &mut Context<Self>) {
+    fn look_up(&mut self, look_up: LookUp, ctx: &mut Context<Self>) {
         let (store, key) = (self.directory.store().clone(), self.key);
         let found = async move {
+            let (message, client_message_id) = match look_up {
+                LookUp::Message { message, client_message_id } => (message, client_message_id),
+                LookUp::Handover(id) => {
+                    let found = handovers::of_conversation(&store, key, id).await?;
+                    return Ok(found.map(|handover| Found::Handover(Box::new(handover))));
+                }
+            };
             let by_client = match &client_message_id {
                 Some(id) => read::client_message(&store, key, id).await?,
                 None => None,
@@ -257,15 +267,38 @@ impl ConversationActor {
                 Some(turn) => read::turn(&store, key, turn).await?,
                 None => None,
             };
-            Ok::<Option<(StoredMessage, Option<Turn>)>, StoreError>(Some((message, turn)))
+            Ok::<_, StoreError>(Some(Found::Message(Box::new(message), turn.map(Box::new))))
         };
         ctx.spawn(wrap_future(found).map(|found, act: &mut Self, ctx| {
             let at = Timestamp::now();
             match (act.machine(), found) {
                 (Some(machine), Ok(found)) => machine.looked_up(found, at),
                 (Some(machine), Err(error)) => {
-                    warn!(error = %error, "a repeated message could not be looked up");
+                    warn!(error = %error, "what a command may have stored could not be looked up");
                     machine.look_up_failed(at);
+                }
+                (None, _) => {}
+            }
+            act.carry_out(ctx);
+        }));
+    }
+
+    /// Reads what a handover's event is made of.
+    fn recall(&mut self, after: Duration, ctx: &mut Context<Self>) {
+        let (directory, key) = (self.directory.clone(), self.key);
+        let around = async move {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            directory.around(key).await
+        };
+        ctx.spawn(wrap_future(around).map(|around, act: &mut Self, ctx| {
+            let at = Timestamp::now();
+            match (act.machine(), around) {
+                (Some(machine), Ok(around)) => machine.recalled(around, at),
+                (Some(machine), Err(error)) => {
+                    warn!(error = %error, "what a handover is made of could not be read");
+                    machine.recall_failed(at);
                 }
                 (None, _) => {}
             }
@@ -304,6 +337,9 @@ impl ConversationActor {
         if let Some(history) = &mut self.history {
             history.extend(change.events.iter().filter_map(|(_, message)| message.as_ref()));
         }
+        if change.requests_handover() {
+            self.directory.expects_handovers();
+        }
         for turn in change.ended_turns() {
             self.directory.figures().count(turn.status);
         }
@@ -330,34 +366,53 @@ impl ConversationActor {
         let _ = sender.send(reply);
     }
 
-    /// Asks the model, after the history is there.
+    /// Asks the model, after the history and the organization's settings are there.
     fn ask(&mut self, stamp: Stamp, ctx: &mut Context<Self>) {
-        if self.history.get_or_insert_default().is_whole() {
-            return self.ask_now(stamp, ctx);
+        let is_whole = self.history.get_or_insert_default().is_whole();
+        if is_whole && let Some(organization) = self.directory.organizations().known(self.key.0) {
+            return self.ask_now(stamp, &organization.settings, ctx);
         }
-        let (store, key) = (self.directory.store().clone(), self.key);
-        let earlier = async move { History::load(&store, key).await };
-        self.model = Some(ctx.spawn(wrap_future(earlier).map(move |earlier, act: &mut Self, ctx| {
-            match earlier {
-                Ok(earlier) => act.history.get_or_insert_default().complete(earlier),
-                Err(error) => {
-                    warn!(error = %error, "the history of a conversation could not be read");
-                    let away = AnswerError { code: "unavailable", message: "the history could not be read" };
-                    return act.listen(stamp, stream::iter([Err(away)]).boxed_local(), ctx);
+        let (directory, key) = (self.directory.clone(), self.key);
+        let read = async move {
+            let earlier = match is_whole {
+                true => None,
+                false => Some(History::load(directory.store(), key).await?),
+            };
+            Ok::<_, StoreError>((earlier, directory.organizations().recent(key.0).await?))
+        };
+        self.model = Some(ctx.spawn(wrap_future(read).map(move |read, act: &mut Self, ctx| match read {
+            Ok((earlier, organization)) => {
+                if let Some(earlier) = earlier {
+                    act.history.get_or_insert_default().complete(earlier);
                 }
+                // Erased just now: whatever is said, nobody reads it.
+                let settings = organization.map(|found| found.settings.clone()).unwrap_or_default();
+                act.ask_now(stamp, &settings, ctx);
             }
-            act.ask_now(stamp, ctx);
+            Err(error) => {
+                warn!(error = %error, "what a conversation's answer needs could not be read");
+                let away = AnswerError { code: "unavailable", message: "the history could not be read" };
+                act.listen(stamp, stream::iter([Err(away)]).boxed_local(), ctx);
+            }
         })));
     }
 
-    fn ask_now(&mut self, stamp: Stamp, ctx: &mut Context<Self>) {
-        let Life::Live(machine) = &self.life else { return };
-        let question =
-            self.history.as_ref().zip(machine.state()).and_then(|(history, state)| history.question(state));
-        if let Some(question) = question {
-            let answer = self.directory.answerers().ask(&question);
-            self.listen(stamp, answer, ctx);
-        }
+    fn ask_now(&mut self, stamp: Stamp, settings: &Settings, ctx: &mut Context<Self>) {
+        let Life::Live(machine) = &mut self.life else { return };
+        let now = Timestamp::now();
+        machine.set_policy(Policy::of(settings, now));
+        let Some((history, state)) = self.history.as_ref().zip(machine.state()) else { return };
+        let Some(question) = history.question(state) else { return };
+        // A load test wants the answer that it describes.
+        let asks_freely = question.synthetic.is_none();
+        let reply = asks_freely
+            .then(|| reply_to_request(&history.asked(state), &state.conversation, settings, now))
+            .flatten();
+        let answer = match reply {
+            Some(text) => handed_over(text),
+            None => self.directory.answerers().ask(&question),
+        };
+        self.listen(stamp, answer, ctx);
     }
 
     fn listen(&mut self, stamp: Stamp, answer: AnswerStream, ctx: &mut Context<Self>) {
@@ -365,6 +420,19 @@ impl ConversationActor {
         let items = answer.chain(stream::iter([Err(broken)])).map(move |item| FromModel { stamp, item });
         self.model = Some(ctx.add_stream(items));
     }
+}
+
+/// The answer to a customer who asks for a person: no model is asked.
+fn handed_over(text: String) -> AnswerStream {
+    let finished = Finished {
+        outcome: Outcome::Handover,
+        citations: Vec::new(),
+        confidence: None,
+        usage: Usage::default(),
+        model: grounded::MODEL.to_owned(),
+        cached: false,
+    };
+    stream::iter([Ok(Chunk::Text(text)), Ok(Chunk::Done(finished))]).boxed_local()
 }
 
 /// The same as a [`Lifeline`](crate::supervision::Lifeline), without its box: there may be a hundred thousand of these.

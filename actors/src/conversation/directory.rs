@@ -3,6 +3,7 @@
 //! An actor lives on the thread that woke it, which is the HTTP worker of the first request. It leaves the directory
 //! before it stops; a command that finds it gone, or that dies with it, is sent again to a successor.
 
+mod handovers;
 mod lives;
 mod streams;
 
@@ -18,6 +19,7 @@ use std::{
 
 use actix::Addr;
 use dashmap::DashMap;
+use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::{
@@ -34,6 +36,7 @@ use crate::{
     answer::Answerers,
     ids::TurnId,
     metrics::{ByStatus, METRICS},
+    organization::Organizations,
     store::{Store, StoreError},
     writer::{Row, Writer},
 };
@@ -51,6 +54,8 @@ pub struct ConversationOptions {
     pub rest_after: Duration,
     /// Turns that may run at once; past it new ones are refused as overloaded.
     pub running_turns: usize,
+    /// Where the server is found from outside, for the addresses in handovers.
+    pub public_url: Option<Arc<str>>,
 }
 
 /// Figures for the metrics, all counted since start.
@@ -92,7 +97,10 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) writer: Writer,
     pub(super) answerers: Answerers,
+    pub(super) organizations: Organizations,
     pub(super) options: ConversationOptions,
+    /// A handover was requested: it may be due before all others.
+    handover_requested: Notify,
     pub(super) figures: Figures,
     /// Turns that run now.
     pub(super) running: AtomicUsize,
@@ -137,12 +145,20 @@ pub enum Opened {
 impl Directory {
     /// A directory in which nothing lives yet.
     #[must_use]
-    pub fn new(store: Store, writer: Writer, answerers: Answerers, options: ConversationOptions) -> Self {
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        answerers: Answerers,
+        organizations: Organizations,
+        options: ConversationOptions,
+    ) -> Self {
         Self(Arc::new(Shared {
             store,
             writer,
             answerers,
+            organizations,
             options,
+            handover_requested: Notify::new(),
             figures: Figures::default(),
             running: AtomicUsize::new(0),
             live: DashMap::new(),
@@ -322,6 +338,10 @@ impl Directory {
 
     pub(super) fn writer(&self) -> &Writer {
         &self.0.writer
+    }
+
+    pub(super) fn organizations(&self) -> &Organizations {
+        &self.0.organizations
     }
 
     pub(super) fn answerers(&self) -> &Answerers {

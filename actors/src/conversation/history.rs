@@ -67,6 +67,13 @@ impl History {
         self.lines.drain(..surplus);
     }
 
+    /// What the running turn's messages say.
+    pub(super) fn asked(&self, state: &State) -> Vec<&str> {
+        let Some(turn) = state.running() else { return Vec::new() };
+        let asked = self.lines.iter().filter(|line| turn.message_ids.contains(&line.id));
+        asked.map(|line| &*line.text).collect()
+    }
+
     /// The running turn's question: what was said before, then what the turn answers. Left out are the messages of
     /// turns that wait behind it and, when a turn is tried again, what its messages were answered before.
     pub(super) fn question(&self, state: &State) -> Option<Question> {

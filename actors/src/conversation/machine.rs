@@ -8,20 +8,22 @@
 //! Whatever ends an answer seals it first: from then on no further byte is shown, whatever the commit does.
 
 mod decide;
+mod recall;
 
 use std::{collections::VecDeque, mem};
 
 use super::{
     feed::MAX_ANSWER_BYTES,
+    handover::{Around, Handover, Policy},
     messages::{Accepted, Command, Interrupted, Refusal, Reply},
     record::{Message, StopReason, Turn},
     sql::Loaded,
-    turn::{Change, Ending, Shown, State},
+    turn::{Change, Ending, Resumed, Shown, State},
 };
 use crate::{
     answer::{AnswerError, Finished, Outcome, Usage},
     clock::Timestamp,
-    ids::{MessageId, TurnId},
+    ids::{HandoverId, MessageId, TurnId},
     outbox::Outbox,
     writer::{Op, WriteError},
 };
@@ -44,16 +46,27 @@ pub(super) struct Stamp {
 
 /// What must be looked up before a command is decided: was its effect stored already?
 #[derive(Debug, Clone)]
-pub(super) struct LookUp {
-    pub(super) message: MessageId,
-    pub(super) client_message_id: Option<String>,
+pub(super) enum LookUp {
+    Message { message: MessageId, client_message_id: Option<String> },
+    Handover(HandoverId),
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Message(Box<Message>, Option<Box<Turn>>),
+    Handover(Box<Handover>),
 }
 
 /// What the machine wants done, in order. `T` is how a command's sender is answered.
 #[derive(Debug, Clone)]
 pub(super) enum Effect<T> {
-    /// Read a message and its turn from the store, then call `looked_up`.
+    /// Read a message and its turn, or a handover, from the store, then call `looked_up`.
     LookUp(LookUp),
+    /// Read what a handover's event is made of, then call `recalled`.
+    Recall,
+    /// The same in half a second.
+    RecallLater,
     /// Store the op, then call `committed`.
     Commit(Op),
     /// Store it in half a second, then call `committed`.
@@ -105,7 +118,15 @@ struct Waiting<T> {
 enum Busy<T> {
     Nothing,
     LookingUp(Box<Waiting<T>>),
-    Committing { change: Box<Change>, after: After<T>, tries: u32 },
+    /// Before the end of an answer is stored, or the first of those who wait is decided.
+    Recalling {
+        tries: u32,
+    },
+    Committing {
+        change: Box<Change>,
+        after: After<T>,
+        tries: u32,
+    },
 }
 
 /// What follows when a change is on disk.
@@ -124,6 +145,7 @@ enum Answered {
     Turn(TurnId),
     Stopped(TurnId),
     Conversation,
+    Handover { id: HandoverId, created: bool },
     Done,
 }
 
@@ -137,6 +159,10 @@ pub(super) struct Machine<T> {
     ending: Option<Box<Ending>>,
     busy: Busy<T>,
     waiting: VecDeque<Box<Waiting<T>>>,
+    /// What was recalled, for whatever is decided next.
+    around: Option<Box<Around>>,
+    /// What the organization's settings make of the running turn.
+    policy: Option<Policy>,
     /// The last turn was let go of, to save memory: the store has it.
     forgot_last: bool,
     effects: Vec<Effect<T>>,
@@ -159,13 +185,20 @@ impl<T> Machine<T> {
             ending: None,
             busy: Busy::Nothing,
             waiting: VecDeque::new(),
+            around: None,
+            policy: None,
             forgot_last: false,
             effects: Vec::new(),
             left: false,
             outbox,
         };
-        if let Some(change) = machine.state.as_ref().and_then(|state| state.resume(at)) {
-            machine.commit(Box::new(change), After::Must);
+        match machine.state.as_ref().and_then(|state| state.resume(at)) {
+            Some(Resumed::GoesOn(change)) => machine.commit(change, After::Must),
+            Some(Resumed::Fails(ending)) => {
+                machine.ending = Some(Box::new(ending));
+                machine.go_on(at);
+            }
+            None => {}
         }
         machine
     }
@@ -194,7 +227,7 @@ impl<T> Machine<T> {
     pub(super) fn has_open_turn(&self) -> bool {
         let opening = match &self.busy {
             Busy::Committing { change, .. } => !change.next.open.is_empty(),
-            Busy::Nothing | Busy::LookingUp(_) => false,
+            Busy::Nothing | Busy::LookingUp(_) | Busy::Recalling { .. } => false,
         };
         opening || self.state.as_ref().is_some_and(|state| !state.open.is_empty())
     }
@@ -203,7 +236,7 @@ impl<T> Machine<T> {
     pub(super) fn in_flight(&self) -> Option<&Change> {
         match &self.busy {
             Busy::Committing { change, .. } => Some(change),
-            Busy::Nothing | Busy::LookingUp(_) => None,
+            Busy::Nothing | Busy::LookingUp(_) | Busy::Recalling { .. } => None,
         }
     }
 
@@ -223,7 +256,7 @@ impl<T> Machine<T> {
             self.effects.push(Effect::Reply(sender, Err(Interrupted::Reload)));
             return;
         }
-        if matches!(self.busy, Busy::Committing { tries: 1.., .. }) {
+        if matches!(self.busy, Busy::Committing { tries: 1.., .. } | Busy::Recalling { tries: 1.. }) {
             self.refuse(sender, Refusal::Unavailable);
             return;
         }
@@ -245,24 +278,6 @@ impl<T> Machine<T> {
         if stopped == running {
             self.seal();
         }
-    }
-
-    /// What `LookUp` found: the message and its turn, if they are stored.
-    pub(super) fn looked_up(&mut self, found: Option<(Message, Option<Turn>)>, at: Timestamp) {
-        let Busy::LookingUp(waiting) = mem::replace(&mut self.busy, Busy::Nothing) else { return };
-        match found {
-            Some((message, turn)) => self.answer_repeat(*waiting, message, turn),
-            None => self.decide(*waiting),
-        }
-        self.go_on(at);
-    }
-
-    /// The look-up failed.
-    pub(super) fn look_up_failed(&mut self, at: Timestamp) {
-        if let Busy::LookingUp(waiting) = mem::replace(&mut self.busy, Busy::Nothing) {
-            self.refuse(waiting.sender, Refusal::Unavailable);
-        }
-        self.go_on(at);
     }
 
     /// More text from the model. What of it is to be shown comes back at once, before any other effect: this happens a
@@ -309,6 +324,7 @@ impl<T> Machine<T> {
         let Busy::Committing { change, after, tries } = mem::replace(&mut self.busy, Busy::Nothing) else {
             return;
         };
+        let stopped_for = change.ended_turns().find_map(|turn| turn.stop_reason);
         match (result, after) {
             (Ok(()), after) => self.apply(change, after),
             (Err(WriteError::Conflict), after) => {
@@ -323,7 +339,7 @@ impl<T> Machine<T> {
                     _ => Refusal::Unavailable,
                 };
                 self.refuse(sender, refusal);
-                self.end_what_was_sealed();
+                self.end_what_was_sealed(stopped_for);
                 if self.state.is_none() {
                     self.leave();
                 }
@@ -339,9 +355,9 @@ impl<T> Machine<T> {
     }
 
     /// The command that sealed the answer could not be stored. The answer stays sealed, so its turn ends as stopped.
-    fn end_what_was_sealed(&mut self) {
+    fn end_what_was_sealed(&mut self, reason: Option<StopReason>) {
         if self.answer.as_ref().is_some_and(|answer| answer.sealed) && self.ending.is_none() {
-            self.ending = Some(Box::new(Ending::Stopped(StopReason::Requested)));
+            self.ending = Some(Box::new(Ending::Stopped(reason.unwrap_or(StopReason::Requested))));
         }
     }
 
@@ -397,6 +413,7 @@ impl<T> Machine<T> {
             Answered::Turn(turn) => accepted(None, Some(turn)),
             Answered::Stopped(turn) => Reply::Stopped(next.turn(turn).cloned().map(Box::new)),
             Answered::Conversation => Reply::Conversation(Box::new(next.conversation.clone())),
+            Answered::Handover { id, created } => Reply::Handover { id, created },
             Answered::Done => Reply::Done,
         }
     }
@@ -410,8 +427,15 @@ impl<T> Machine<T> {
     /// Does whatever can be done now.
     fn go_on(&mut self, at: Timestamp) {
         while matches!(self.busy, Busy::Nothing) && !self.left {
-            if let (Some(ending), Some(state)) = (self.ending.take(), &self.state) {
-                let change = state.end(*ending, self.shown(), at);
+            if self.around.is_none() && self.may_raise() {
+                self.recall(0);
+            } else if let (Some(ending), Some(state)) = (self.ending.take(), &self.state) {
+                let mut around = self.around.take();
+                if let (Some(around), Some(policy)) = (&mut around, self.policy) {
+                    // What the customer was told went by this one.
+                    around.policy = policy;
+                }
+                let change = state.end(*ending, self.shown(), around.as_deref(), at);
                 self.commit(Box::new(change), After::Must);
             } else if let Some(waiting) = self.waiting.pop_front() {
                 self.next(waiting);
@@ -441,6 +465,8 @@ impl<T> Machine<T> {
         if !goes_on {
             self.seal();
         }
+        // Something is said now that was not when it was read.
+        self.around = None;
         self.effects.push(Effect::Commit(change.to_op(&self.outbox)));
         self.busy = Busy::Committing { change, after, tries: 0 };
     }

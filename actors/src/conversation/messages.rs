@@ -9,11 +9,12 @@ use actix::prelude::*;
 
 use super::{
     feed::Feed,
+    handover::HandoverReason,
     record::{Author, Conversation, Details, Message, Metadata, Rating, Resolution, Turn, TurnOptions},
 };
 use crate::{
     clock::Timestamp,
-    ids::{ConversationId, MessageId, OrgId, TurnId},
+    ids::{ConversationId, HandoverId, MessageId, OrgId, TurnId},
     writer::Row,
 };
 
@@ -56,6 +57,8 @@ pub struct NewMessage {
     pub options: TurnOptions,
     /// The organization lets a message re-open a completed conversation.
     pub reopen: bool,
+    /// The organization lets the AI go on answering while a handover waits.
+    pub answer_while_waiting: bool,
     /// Stored with the effect: the `Idempotency-Key`'s row.
     pub idempotency: Option<Row>,
 }
@@ -90,6 +93,46 @@ pub struct AgentMessage {
     pub metadata: Metadata,
     /// Stored with the effect.
     pub idempotency: Option<Row>,
+}
+
+/// A person is asked for.
+#[derive(Debug, Clone)]
+pub struct NewHandover {
+    /// Drawn at the edge.
+    pub id: HandoverId,
+    /// Why.
+    pub reason: HandoverReason,
+    /// Whom it is meant for.
+    pub target: Option<String>,
+    /// For the agent.
+    pub note: Option<String>,
+    /// How long it waits; none is for ever.
+    pub timeout_ms: Option<i64>,
+    /// Who takes over in the same step.
+    pub accept: Option<Author>,
+    /// Stored with the effect.
+    pub idempotency: Option<Row>,
+}
+
+/// What is done to a handover.
+#[derive(Debug, Clone)]
+pub enum Verb {
+    /// A person takes over.
+    Accept(Author),
+    /// The person gives the conversation back to the AI.
+    Return {
+        /// For whoever takes over next; it takes the place of the note that the request had.
+        note: Option<String>,
+    },
+    /// The person ends it, and the conversation with it.
+    Close {
+        /// How the conversation ended.
+        resolution: Option<Resolution>,
+    },
+    /// Nobody is asked for any more.
+    Cancel,
+    /// Its time is up.
+    Expire,
 }
 
 /// A change of a conversation's fields: `None` leaves a field, `Some(None)` clears it.
@@ -146,6 +189,17 @@ pub enum Command {
         /// Stored with the effect.
         idempotency: Option<Row>,
     },
+    /// Asks for a person.
+    RequestHandover(Box<NewHandover>),
+    /// Does something to a handover.
+    Handover {
+        /// Which.
+        id: HandoverId,
+        /// What.
+        verb: Verb,
+        /// Stored with the effect.
+        idempotency: Option<Row>,
+    },
     /// Changes fields.
     Patch(Patch),
     /// Rates it.
@@ -180,6 +234,13 @@ pub enum Reply {
     EndedBefore(TurnId),
     /// The conversation in its new state.
     Conversation(Box<Conversation>),
+    /// The handover in its new state, or as it was where the effect held already.
+    Handover {
+        /// Which.
+        id: HandoverId,
+        /// It was requested by this very command.
+        created: bool,
+    },
     /// Nothing to show: deleted, typing, woken.
     Done,
 }
@@ -218,8 +279,11 @@ pub enum Refusal {
     #[error("the conversation is completed")]
     Completed,
     /// What an agent does while the AI owns the conversation, or the reverse.
-    #[error("the conversation's owner does not allow this")]
+    #[error("the handover, or the conversation's owner, is not in a state for this")]
     HandoverState,
+    /// Another person has accepted the handover.
+    #[error("{} has accepted the handover", .0.name.as_ref().unwrap_or(&.0.id))]
+    HandoverTaken(Author),
     /// A turn that is not the last one or has not ended cannot be tried again.
     #[error("only the last turn can be retried, once it has ended")]
     NotRetryable,

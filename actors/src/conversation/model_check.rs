@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    handover::{Around, Policy},
     machine::{Effect, Machine, Stamp},
     messages::{Command, Interrupted, NewConversation, NewMessage, OnBusy, Patch, Refusal, Reply},
     record::{Details, Message, Metadata, Role, TurnOptions, TurnStatus},
@@ -249,30 +250,46 @@ impl World {
     }
 
     fn carry_out(&mut self) {
-        for effect in self.machine.effects() {
-            match effect {
-                Effect::Commit(op) | Effect::CommitLater(op) => {
-                    assert!(!self.committing, "one append in flight at a time");
-                    assert!(!op.is_empty());
-                    self.committing = true;
+        while self.machine.has_effects() {
+            for effect in self.machine.effects() {
+                if let Effect::Leave = effect {
+                    return self.reload();
                 }
-                Effect::Seal => self.sealed = self.asked.last().copied(),
-                Effect::Ask(stamp) => {
-                    assert!(!self.asked.contains(&stamp), "a turn's attempt is asked once");
-                    assert!(self.model.is_none(), "one call at a time");
-                    self.asked.push(stamp);
-                    self.model = Some(stamp);
-                }
-                Effect::StopModel => self.model = None,
-                Effect::Reply(sender, reply) => self.replied(sender, reply),
-                Effect::Publish(change) => {
-                    assert!(self.is_stored(&change), "nothing is shown before it is on disk")
-                }
-                Effect::LookUp(_) => panic!("no message has an id of the client's own here"),
-                Effect::Typing(_) | Effect::Erased => {}
-                Effect::Leave => return self.reload(),
+                self.carry_out_one(effect);
             }
         }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect<usize>) {
+        match effect {
+            Effect::Commit(op) | Effect::CommitLater(op) => {
+                assert!(!self.committing, "one append in flight at a time");
+                assert!(!op.is_empty());
+                self.committing = true;
+            }
+            Effect::Seal => self.sealed = self.asked.last().copied(),
+            Effect::Ask(stamp) => {
+                assert!(!self.asked.contains(&stamp), "a turn's attempt is asked once");
+                assert!(self.model.is_none(), "one call at a time");
+                self.asked.push(stamp);
+                self.model = Some(stamp);
+            }
+            Effect::StopModel => self.model = None,
+            Effect::Reply(sender, reply) => self.replied(sender, reply),
+            Effect::Publish(change) => {
+                assert!(self.is_stored(&change), "nothing is shown before it is on disk")
+            }
+            Effect::LookUp(_) => panic!("no message has an id of the client's own here"),
+            Effect::Recall | Effect::RecallLater => self.machine.recalled(self.around(), NOW),
+            Effect::Typing(_) | Effect::Erased | Effect::Leave => {}
+        }
+    }
+
+    /// The last messages on disk, under settings that never ask for a person by themselves.
+    fn around(&self) -> Around {
+        let tail = self.events.iter().filter_map(|(_, message)| message.clone()).collect();
+        let policy = Policy { is_open: true, on_failure: false, timeout_ms: None };
+        Around { tail, policy, public_url: None }
     }
 
     fn is_stored(&self, change: &Change) -> bool {
@@ -349,6 +366,7 @@ fn message(on_busy: OnBusy) -> NewMessage {
         on_busy,
         options: TurnOptions::default(),
         reopen: true,
+        answer_while_waiting: true,
         idempotency: None,
     }
 }

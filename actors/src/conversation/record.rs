@@ -7,55 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::handover::{Brief, Handover};
 use crate::{
     answer::{Citation, Outcome, Usage, synthetic::Synthetic},
     clock::Timestamp,
     ids::{ConversationId, MessageId, OrgId, TurnId},
 };
-
-/// An enum whose variants are words on the wire and in the store.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// As it stands on the wire and in the store.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-
-            /// The variant of that name.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        // Read back from our own documents.
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::parse(&word).ok_or_else(|| serde::de::Error::custom("unknown word"))
-            }
-        }
-    };
-}
 
 words! {
     /// Where a conversation stands.
@@ -158,7 +115,7 @@ words! {
 }
 
 /// Who asks. All of it optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     /// The company's own id of the person.
     pub id: Option<String>,
@@ -228,6 +185,10 @@ pub struct Conversation {
     pub message_count: i64,
     /// The running turn.
     pub active_turn_id: Option<TurnId>,
+    /// The handover that was touched last, whatever became of it. Boxed like the rating.
+    pub handover: Option<Box<Handover>>,
+    /// Answers in a row below the confidence line.
+    pub low_answers: i64,
 }
 
 impl Conversation {
@@ -250,6 +211,8 @@ impl Conversation {
             rating: None,
             message_count: 0,
             active_turn_id: None,
+            handover: None,
+            low_answers: 0,
         }
     }
 }
@@ -274,7 +237,7 @@ impl Serialize for Conversation {
             rating: &'a Option<Box<Rating>>,
             message_count: i64,
             active_turn_id: Option<TurnId>,
-            handover: Option<()>,
+            handover: Option<Brief<'a>>,
             sequence: i64,
         }
         Wire {
@@ -294,7 +257,7 @@ impl Serialize for Conversation {
             rating: &self.rating,
             message_count: self.message_count,
             active_turn_id: self.active_turn_id,
-            handover: None,
+            handover: self.handover.as_deref().and_then(Brief::of),
             sequence: self.sequence,
         }
         .serialize(serializer)

@@ -35,7 +35,7 @@ pub fn answered(org: OrgId, question: &str, answer: &str) -> Option<Op> {
     };
     let at = Timestamp::now();
     let shown = Shown { text: answer, first_token_at: Some(at) };
-    let end = state.end(Ending::Completed(finished), shown, at).to_op(&Outbox::of_nobody());
+    let end = state.end(Ending::Completed(finished), shown, None, at).to_op(&Outbox::of_nobody());
     op.rows.extend(end.rows);
     op.events.extend(end.events);
     Some(op)
@@ -53,6 +53,7 @@ fn begun(org: OrgId, question: &str) -> Option<(Op, State)> {
         on_busy: OnBusy::Queue,
         options: TurnOptions::default(),
         reopen: true,
+        answer_while_waiting: true,
         idempotency: None,
     };
     let details = Details { channel: "bench".to_owned(), ..Details::default() };

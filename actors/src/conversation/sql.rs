@@ -1,5 +1,6 @@
 //! The SQL of conversations: what an op writes, and what an actor or a reader loads.
 
+pub mod handovers;
 pub mod lists;
 pub mod log;
 pub mod read;
@@ -13,6 +14,7 @@ use sqlx::AssertSqlSafe;
 
 use self::rows::{EventWithMessage, TurnDetail, TurnRow};
 use super::{
+    handover::Handover,
     messages::ConversationKey,
     record::{Conversation, Details, Message, Resolution, Role, Turn},
 };
@@ -27,8 +29,8 @@ use crate::{
 static CONVERSATIONS: Table = Table {
     into: "conversations (org_id, id, status, owner, epoch, sequence, version, channel, topic, language, \
            customer_id, customer_name, customer_email, metadata, started_at, last_message_at, completed_at, \
-           resolution, rating, rating_comment, message_count, active_turn_id)",
-    columns: 22,
+           resolution, rating, rating_comment, message_count, active_turn_id, handover, low_answers)",
+    columns: 24,
     key: 2,
     on_conflict: "ON CONFLICT (org_id, id) DO UPDATE SET status = excluded.status, owner = excluded.owner, \
                   epoch = excluded.epoch, sequence = excluded.sequence, version = excluded.version, \
@@ -37,7 +39,8 @@ static CONVERSATIONS: Table = Table {
                   metadata = excluded.metadata, last_message_at = excluded.last_message_at, \
                   completed_at = excluded.completed_at, resolution = excluded.resolution, \
                   rating = excluded.rating, rating_comment = excluded.rating_comment, \
-                  message_count = excluded.message_count, active_turn_id = excluded.active_turn_id",
+                  message_count = excluded.message_count, active_turn_id = excluded.active_turn_id, \
+                  handover = excluded.handover, low_answers = excluded.low_answers",
 };
 
 static MESSAGES: Table = Table {
@@ -58,6 +61,16 @@ static TURNS: Table = Table {
                   ended_sequence = excluded.ended_sequence, started_at = excluded.started_at, \
                   first_token_at = excluded.first_token_at, completed_at = excluded.completed_at, \
                   detail = excluded.detail",
+};
+
+static HANDOVERS: Table = Table {
+    into: "handovers (conversation_id, id, org_id, state, reason, target, note, agent, requested_at, accepted_at, \
+           ended_at, expires_at, sequence)",
+    columns: 13,
+    key: 2,
+    on_conflict: "ON CONFLICT (conversation_id, id) DO UPDATE SET state = excluded.state, note = excluded.note, \
+                  agent = excluded.agent, accepted_at = excluded.accepted_at, ended_at = excluded.ended_at, \
+                  expires_at = excluded.expires_at, sequence = excluded.sequence",
 };
 
 static UNANSWERED: Table = Table {
@@ -100,6 +113,8 @@ pub(super) fn put_conversation(op: &mut Op, conversation: &Conversation) {
             rating.and_then(|rating| rating.comment.as_deref()).into(),
             conversation.message_count.into(),
             conversation.active_turn_id.into(),
+            conversation.handover.as_deref().map(document).into(),
+            conversation.low_answers.into(),
         ],
     );
 }
@@ -159,6 +174,32 @@ pub(super) fn put_turn(op: &mut Op, (org, conversation): ConversationKey, turn: 
     );
 }
 
+pub(super) fn put_handover(
+    op: &mut Op,
+    (org, conversation): ConversationKey,
+    handover: &Handover,
+    sequence: i64,
+) {
+    op.insert(
+        &HANDOVERS,
+        vec![
+            conversation.into(),
+            handover.id.into(),
+            org.into(),
+            handover.state.as_str().into(),
+            handover.reason.as_str().into(),
+            handover.target.as_deref().into(),
+            handover.note.as_deref().into(),
+            handover.agent.as_ref().map(document).into(),
+            handover.requested_at.into(),
+            handover.accepted_at.into(),
+            handover.ended_at.into(),
+            handover.expires_at.into(),
+            sequence.into(),
+        ],
+    );
+}
+
 /// Keeps in mind a turn that ended without an answer.
 pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Turn) {
     let Some(message) = turn.message_ids.last() else { return };
@@ -179,7 +220,8 @@ pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Tu
 
 /// Erases everything of a conversation but the event that says so, which the caller adds.
 pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
-    const BY_CONVERSATION: [&str; 5] = [
+    const BY_CONVERSATION: [&str; 6] = [
+        "DELETE FROM handovers WHERE conversation_id = $1",
         "DELETE FROM unanswered WHERE conversation_id = $1",
         "DELETE FROM messages WHERE conversation_id = $1",
         "DELETE FROM turns WHERE conversation_id = $1",

@@ -14,10 +14,13 @@ use super::{
 };
 use crate::{
     answer::{Answerers, Model, synthetic::Synthetic},
+    clock::Timestamp,
     event::{DurableEvent, EventKind},
     ids::{ConversationId, MessageId, OrgId, TurnId},
+    organization::{self, Organization, OrganizationPatch, Organizations},
+    patch::Change,
     testing::{TestStore, test_store},
-    writer::Writer,
+    writer::{Op, Writer},
 };
 
 /// As fast as possible.
@@ -41,13 +44,14 @@ fn says(content: &str, synthetic: Synthetic) -> NewMessage {
         on_busy: OnBusy::Queue,
         options: TurnOptions { model: None, synthetic: Some(synthetic) },
         reopen: true,
+        answer_while_waiting: true,
         idempotency: None,
     }
 }
 
 fn options() -> ConversationOptions {
     let passivate_after = Duration::from_secs(3_600);
-    ConversationOptions { passivate_after, rest_after: REST_AFTER, running_turns: 100_000 }
+    ConversationOptions { passivate_after, rest_after: REST_AFTER, running_turns: 100_000, public_url: None }
 }
 
 struct Scene {
@@ -70,8 +74,15 @@ impl Scene {
         let store = test_store().await;
         let writer = Writer::start(&store, "test").await.expect("a writer");
         let answerers = Answerers::new(vec![Model::Synthetic(Synthetic::default())]);
-        let directory = Directory::new(store.clone(), writer.clone(), answerers, options);
-        Self { directory, writer, store, org: OrgId::generate() }
+        let organizations = Organizations::new(&store, &writer);
+        let directory = Directory::new(store.clone(), writer.clone(), answerers, organizations, options);
+        let patch =
+            OrganizationPatch { name: Change::Set("Acme".to_owned()), ..OrganizationPatch::default() };
+        let organization = Organization::new(patch, Timestamp::now()).expect("it has a name");
+        let mut op = Op::default();
+        organization::insert(&mut op, &organization);
+        writer.commit(op).await.expect("stored");
+        Self { directory, writer, store, org: organization.id }
     }
 
     async fn new() -> Self {
@@ -388,6 +399,7 @@ async fn a_restart_goes_on_with_what_was_open_and_takes_no_cursor_twice() {
         scene.store.clone(),
         scene.writer.clone(),
         Answerers::new(vec![Model::Synthetic(quick(4))]),
+        Organizations::new(&scene.store, &scene.writer),
         options(),
     );
     assert_eq!(successor.recover(&[]).await.expect("the store can be read"), 1);

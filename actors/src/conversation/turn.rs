@@ -4,6 +4,7 @@
 //! when inputs may happen is the business of [`machine`](super::machine).
 
 mod change;
+mod handover;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use serde_json::json;
 
 pub(super) use self::change::Change;
 use super::{
+    handover::Around,
     messages::{AgentMessage, NewConversation, NewMessage, Patch, Refusal},
     record::{
         Conversation, Details, Message, Owner, Rating, Resolution, Role, Status, StopReason, Turn, TurnStatus,
@@ -62,6 +64,14 @@ pub(super) enum Ending {
     Failed(AnswerError),
 }
 
+/// What becomes of a turn that a dead actor left open.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    GoesOn(Box<Change>),
+    /// For good: it has been tried often enough.
+    Fails(Ending),
+}
+
 impl State {
     pub(super) fn running(&self) -> Option<&Turn> {
         self.open.front().filter(|turn| turn.status == TurnStatus::Running)
@@ -77,6 +87,7 @@ impl State {
             next: self.clone(),
             events: Vec::new(),
             turns: Vec::new(),
+            handovers: Vec::new(),
             idempotency,
             erases: false,
             at,
@@ -114,6 +125,7 @@ impl State {
         if self.conversation.owner != Owner::Human {
             return Err(Refusal::HandoverState);
         }
+        let agent = self.conversation.handover.as_ref().and_then(|handover| handover.agent.as_ref());
         let mut change = self.change(at, said.idempotency);
         change.add_message(
             EventKind::MessageSent,
@@ -121,7 +133,7 @@ impl State {
                 id: said.id,
                 client_message_id: said.client_message_id,
                 fingerprint: Some(said.fingerprint),
-                author: said.author,
+                author: said.author.or_else(|| agent.cloned()),
                 metadata: said.metadata,
                 ..change.blank_message(Role::Agent, said.content)
             },
@@ -129,15 +141,22 @@ impl State {
         Ok(change)
     }
 
-    /// The running turn ends by itself, by a stop or by a failure; the next begins.
-    pub(super) fn end(&self, ending: Ending, shown: Shown<'_>, at: Timestamp) -> Change {
+    /// The running turn ends by itself, by a stop or by a failure; the next begins. `around` is there if the end may
+    /// ask for a person.
+    pub(super) fn end(
+        &self,
+        ending: Ending,
+        shown: Shown<'_>,
+        around: Option<&Around>,
+        at: Timestamp,
+    ) -> Change {
         let mut change = self.change(at, None);
         // Its text is read already, unless another turn waits for its end.
         let ended = self.running().filter(|_| matches!(ending, Ending::Completed(_)) && self.open.len() == 1);
         let took = ended.and_then(|turn| turn.started_at).map_or(0, |since| at.0 - since.0);
         // Whole milliseconds, as timers count: an answer that took less waits for nobody.
         change.patience = Duration::from_millis(u64::try_from(took).unwrap_or(0) / ENDING_WAITS);
-        change.end_running(ending, shown);
+        change.end_running(ending, shown, around);
         change.start_next();
         change
     }
@@ -173,27 +192,21 @@ impl State {
         Ok(change)
     }
 
-    /// The conversation is over. `None`: it was already.
+    /// The conversation is over. `None`: it was already, and how it ended stays as it was said first. `around` is
+    /// there if a handover is open.
     pub(super) fn complete(
         &self,
         resolution: Option<Resolution>,
         idempotency: Option<Row>,
         shown: Shown<'_>,
+        around: Option<&Around>,
         at: Timestamp,
     ) -> Option<Change> {
         if self.conversation.status == Status::Completed {
             return None;
         }
         let mut change = self.change(at, idempotency);
-        if self.running().is_some() {
-            change.end_running(Ending::Stopped(StopReason::Completed), shown);
-        }
-        change.stop_waiting(|_| true, StopReason::Completed);
-        let conversation = &mut change.next.conversation;
-        conversation.status = Status::Completed;
-        conversation.completed_at = Some(at);
-        conversation.resolution = resolution;
-        change.tell_conversation(EventKind::ConversationCompleted, None);
+        change.complete(resolution, shown, around);
         Some(change)
     }
 
@@ -264,19 +277,18 @@ impl State {
         change
     }
 
-    /// After a load: what a dead actor left open goes on, or fails for good. `None`: nothing was open.
-    pub(super) fn resume(&self, at: Timestamp) -> Option<Change> {
+    /// After a load: what a dead actor left open goes on. `None`: nothing was open.
+    pub(super) fn resume(&self, at: Timestamp) -> Option<Resumed> {
         let first = self.open.front()?;
         let mut change = self.change(at, None);
         match first.status {
             TurnStatus::Running if first.attempt < ATTEMPTS => change.restart(),
             TurnStatus::Running => {
                 let poisonous = AnswerError { code: "internal", message: "the answer failed three times" };
-                change.end_running(Ending::Failed(poisonous), Shown::default());
-                change.start_next();
+                return Some(Resumed::Fails(Ending::Failed(poisonous)));
             }
             _ => change.start_next(),
         }
-        Some(change)
+        Some(Resumed::GoesOn(Box::new(change)))
     }
 }

@@ -23,7 +23,8 @@ use tracing::warn;
 use crate::{
     clock::Timestamp,
     ids::{
-        ArticleId, ConversationId, DeliveryId, ImportId, KeyId, MessageId, OrgId, ReplayId, TurnId, WebhookId,
+        ArticleId, ConversationId, DeliveryId, HandoverId, ImportId, KeyId, MessageId, OrgId, ReplayId,
+        TurnId, WebhookId,
     },
     store::{Store, StoreError},
     writer::{Op, Row, WriteError, Writer},
@@ -71,6 +72,15 @@ pub enum Effect {
     Conversation {
         /// The conversation.
         conversation: ConversationId,
+    },
+    /// A person was asked for, or something was done to a handover.
+    Handover {
+        /// Its conversation.
+        conversation: ConversationId,
+        /// The handover.
+        handover: HandoverId,
+        /// It was requested by this very request.
+        created: bool,
     },
     /// A key was made or got a new secret.
     Key {
@@ -128,6 +138,7 @@ impl Effect {
             | Self::Message { conversation, .. }
             | Self::Retry { conversation, .. }
             | Self::Stopped { conversation, .. }
+            | Self::Handover { conversation, .. }
             | Self::Conversation { conversation } => Some(conversation),
             Self::Webhook { .. }
             | Self::Delivery { .. }

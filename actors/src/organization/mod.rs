@@ -1,5 +1,6 @@
 //! An organization: the tenant that everything belongs to, and what it has chosen.
 
+mod opening;
 mod settings;
 mod sql;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 pub use self::{
+    opening::{NextOpening, OpensOn},
     settings::{Hours, OpeningHours, OpeningHoursPatch, Settings, Weekday},
     sql::{exists, insert},
 };
@@ -142,10 +144,8 @@ impl Organizations {
     /// # Errors
     /// The store is away.
     pub async fn recent(&self, org: OrgId) -> Result<Option<Arc<Organization>>, StoreError> {
-        if let Some(known) = self.known.get(&org)
-            && known.0.elapsed() < TRUSTED_FOR
-        {
-            return Ok(Some(Arc::clone(&known.1)));
+        if let Some(known) = self.known(org) {
+            return Ok(Some(known));
         }
         let asked = Instant::now();
         let Some(stored) = sql::get(&self.store, org).await? else { return Ok(None) };
@@ -155,6 +155,13 @@ impl Organizations {
         }
         self.known.insert(org, (asked, Arc::clone(&organization)));
         Ok(Some(organization))
+    }
+
+    /// The same where it need not be read, without waiting.
+    #[must_use]
+    pub fn known(&self, org: OrgId) -> Option<Arc<Organization>> {
+        let known = self.known.get(&org)?;
+        (known.0.elapsed() < TRUSTED_FOR).then(|| Arc::clone(&known.1))
     }
 
     /// The organization as it is.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Every type that a webhook may ask for, also those that nothing here makes yet.
+/// Every type that a webhook may ask for.
 const TYPES: [&str; 17] = [
     "conversation.started",
     "conversation.updated",
@@ -154,9 +154,8 @@ mod tests {
 
     #[test]
     fn every_type_that_is_told_can_be_asked_for() {
-        for kind in ["conversation.deleted", "message.received", "webhook.disabled", "knowledge.failed"] {
-            assert!(EventKind::parse(kind).is_some_and(EventKind::is_told_to_webhooks));
-            assert!(TYPES.contains(&kind));
+        for kind in TYPES {
+            assert!(EventKind::parse(kind).is_some_and(EventKind::is_told_to_webhooks), "{kind}");
         }
     }
 }

@@ -63,6 +63,7 @@ value_from_ids!(
     crate::ids::ConversationId,
     crate::ids::MessageId,
     crate::ids::TurnId,
+    crate::ids::HandoverId,
     crate::ids::EventId,
     crate::ids::ArticleId,
     crate::ids::ImportId,

@@ -34,6 +34,9 @@ const CHANNEL_LONGEST: usize = 32;
 /// A paragraph or two of judgement.
 const COMMENT_LONGEST: usize = 2_000;
 
+/// A paragraph or two for a colleague.
+const NOTE_LONGEST: usize = 2_000;
+
 const METADATA_PAIRS: usize = 16;
 const METADATA_KEY_LONGEST: usize = 64;
 const METADATA_VALUE_LONGEST: usize = 512;
@@ -56,16 +59,26 @@ pub(super) fn client_message_id(param: &str, id: String) -> Result<String, ApiEr
     text(param, id, CLIENT_MESSAGE_ID_LONGEST)
 }
 
-pub(super) fn foreign_id(param: &str, id: String) -> Result<String, ApiError> {
+pub(in crate::http) fn foreign_id(param: &str, id: String) -> Result<String, ApiError> {
     text(param, id, FOREIGN_ID_LONGEST)
 }
 
-pub(super) fn name(param: &str, name: String) -> Result<String, ApiError> {
+pub(in crate::http) fn name(param: &str, name: String) -> Result<String, ApiError> {
     text(param, name, NAME_LONGEST)
 }
 
 pub(super) fn topic(param: &str, topic: String) -> Result<String, ApiError> {
     text(param, topic, TOPIC_LONGEST)
+}
+
+/// What one person leaves for another.
+pub(in crate::http) fn note(param: &str, note: String) -> Result<String, ApiError> {
+    text(param, note, NOTE_LONGEST)
+}
+
+/// A team, a queue or a person, in the organization's own words.
+pub(in crate::http) fn target(param: &str, target: String) -> Result<String, ApiError> {
+    text(param, target, NAME_LONGEST)
 }
 
 pub(super) fn comment(param: &str, comment: String) -> Result<String, ApiError> {
@@ -138,13 +151,13 @@ pub(super) fn too_much_metadata(param: &str) -> ApiError {
 /// An agent, as a client names one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AuthorBody {
+pub(in crate::http) struct AuthorBody {
     id: String,
     name: Option<String>,
 }
 
 impl AuthorBody {
-    pub(super) fn check(self, param: &str) -> Result<Author, ApiError> {
+    pub(in crate::http) fn check(self, param: &str) -> Result<Author, ApiError> {
         let id = foreign_id(&format!("{param}.id"), self.id)?;
         let name = self.name.map(|given| name(&format!("{param}.name"), given)).transpose()?;
         Ok(Author { id, name })

@@ -158,12 +158,26 @@ fn turn_options(
     Ok(TurnOptions { model: Some(synthetic::MODEL.to_owned()), synthetic: Some(wanted) })
 }
 
+/// What the organization lets a message of the customer do.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Allowed {
+    /// Open a completed conversation again.
+    pub(super) reopen: bool,
+    /// Be answered while a handover waits.
+    pub(super) answer_while_waiting: bool,
+}
+
+impl Allowed {
+    /// Where nothing is chosen, and where it does not matter: a conversation that begins.
+    pub(super) const EVERYTHING: Self = Self { reopen: true, answer_while_waiting: true };
+}
+
 impl Incoming {
     /// As a customer's message, under these ids.
     pub(in crate::http) fn into_customers(
         self,
         (id, turn): (MessageId, TurnId),
-        reopen: bool,
+        allowed: Allowed,
         idempotency: Option<Row>,
     ) -> NewMessage {
         NewMessage {
@@ -175,7 +189,8 @@ impl Incoming {
             metadata: self.metadata,
             on_busy: self.on_busy,
             options: self.options,
-            reopen,
+            reopen: allowed.reopen,
+            answer_while_waiting: allowed.answer_while_waiting,
             idempotency,
         }
     }

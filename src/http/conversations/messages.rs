@@ -21,7 +21,7 @@ use serde::Deserialize;
 use super::{
     answer::{Answering, Of},
     delivery::StopOnDrop,
-    incoming::{Incoming, MessageBody, Sender},
+    incoming::{Allowed, Incoming, MessageBody, Sender},
     refused::refused,
     repeats, slice,
 };
@@ -47,10 +47,13 @@ pub(in crate::http) fn scope_of(sender: Sender) -> Scope {
     }
 }
 
-/// Does a message of the customer open a completed conversation again?
-pub(in crate::http) async fn reopens(parts: &Parts, org: OrgId) -> Result<bool, ApiError> {
+/// What the organization lets a message of the customer do.
+pub(in crate::http) async fn allowed(parts: &Parts, org: OrgId) -> Result<Allowed, ApiError> {
     let organization = parts.organizations.recent(org).await?;
-    Ok(organization.is_none_or(|organization| organization.settings.reopen_on_message))
+    Ok(organization.map_or(Allowed::EVERYTHING, |organization| Allowed {
+        reopen: organization.settings.reopen_on_message,
+        answer_while_waiting: organization.settings.answer_while_waiting,
+    }))
 }
 
 /// A stored message, and what stops its turn.
@@ -70,9 +73,9 @@ pub(in crate::http) async fn store(
     let row = stamp.as_ref().map(|stamp| stamp.row(&effect));
     let (accepted, stops) = match incoming.sender {
         Sender::Customer => {
-            let reopen = reopens(&parts, key.0).await?;
+            let allowed = allowed(&parts, key.0).await?;
             let stops = stops_on_disconnect.then(|| StopOnDrop::new(directory, key, ids.1));
-            (directory.submit(key, incoming.into_customers(ids, reopen, row)).await, stops)
+            (directory.submit(key, incoming.into_customers(ids, allowed, row)).await, stops)
         }
         Sender::Agent => (directory.say(key, incoming.into_agents(ids.0, row)).await, None),
     };

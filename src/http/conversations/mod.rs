@@ -3,7 +3,7 @@
 mod answer;
 pub(super) mod changes;
 mod delivery;
-mod fields;
+pub(super) mod fields;
 mod incoming;
 mod links;
 pub(super) mod lists;

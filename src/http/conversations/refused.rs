@@ -5,6 +5,8 @@ use openclaw_actors::{
     metrics::METRICS,
 };
 
+use serde_json::json;
+
 use super::{fields, links};
 use crate::http::error::ApiError;
 
@@ -21,6 +23,10 @@ pub(in crate::http) fn refused(key: ConversationKey, refusal: Refusal) -> ApiErr
         }
         Refusal::Completed => ApiError::conflict("conversation_completed", refusal.to_string()),
         Refusal::HandoverState => ApiError::conflict("handover_state", refusal.to_string()),
+        Refusal::HandoverTaken(ref winner) => {
+            let winner = json!({ "id": winner.id, "name": winner.name });
+            ApiError::conflict("handover_state", refusal.to_string()).field("agent", winner)
+        }
         Refusal::NotRetryable => ApiError::conflict("turn_not_retryable", refusal.to_string()),
         Refusal::ClientMessageIdReused => {
             ApiError::unprocessable("client_message_id_reused", refusal.to_string())

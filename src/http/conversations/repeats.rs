@@ -31,6 +31,7 @@ pub(super) async fn accepted(
         Effect::Retry { conversation, turn } => (conversation, None, Some(turn), false),
         Effect::Stopped { .. }
         | Effect::Conversation { .. }
+        | Effect::Handover { .. }
         | Effect::Key { .. }
         | Effect::Webhook { .. }
         | Effect::Delivery { .. }

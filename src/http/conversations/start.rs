@@ -18,7 +18,7 @@ use super::{
     answer::{Answering, Of},
     delivery::{Delivered, Delivery, OnDisconnect, StopOnDrop},
     fields,
-    incoming::{Incoming, MessageBody, Sender},
+    incoming::{Allowed, Incoming, MessageBody, Sender},
     refused::refused,
     repeats,
 };
@@ -156,7 +156,7 @@ pub(in crate::http) async fn start(
         let stops = delivered.stops_on_disconnect.then(|| StopOnDrop::new(&directory, key, ids.1));
         let row = stamp.map(|stamp| stamp.row(&effect));
         let (message, row) = match message {
-            Some(message) => (Some(message.into_customers(ids, true, row)), None),
+            Some(message) => (Some(message.into_customers(ids, Allowed::EVERYTHING, row)), None),
             None => (None, row),
         };
         let accepted =

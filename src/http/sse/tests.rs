@@ -9,6 +9,7 @@ use openclaw_actors::{
         record::{Details, Metadata, TurnOptions},
     },
     ids::{ConversationId, MessageId, OrgId, TurnId},
+    organization::Organizations,
     testing::{TestStore, test_store},
     writer::Writer,
 };
@@ -29,10 +30,15 @@ impl Scene {
         let writer = Writer::start(&store, "test").await.unwrap();
         let silent = Synthetic { first_token_ms: 60_000, ..Synthetic::default() };
         let an_hour = Duration::from_secs(3_600);
-        let options =
-            ConversationOptions { rest_after: an_hour, passivate_after: an_hour, running_turns: 10 };
+        let options = ConversationOptions {
+            rest_after: an_hour,
+            passivate_after: an_hour,
+            running_turns: 10,
+            public_url: None,
+        };
         let models = Answerers::new(vec![Model::Synthetic(silent)]);
-        let directory = Directory::new(store.clone(), writer, models, options);
+        let organizations = Organizations::new(&store, &writer);
+        let directory = Directory::new(store.clone(), writer, models, organizations, options);
         let key = (OrgId::generate(), ConversationId::generate());
         directory.start(key, Details::default(), None, None).await.unwrap();
         Self { directory, key, _store: store }
@@ -58,6 +64,7 @@ impl Scene {
             on_busy: OnBusy::Queue,
             options: TurnOptions::default(),
             reopen: true,
+            answer_while_waiting: true,
             idempotency: None,
         };
         self.directory.submit(self.key, message).await.unwrap();

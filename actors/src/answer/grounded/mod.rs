@@ -117,9 +117,15 @@ pub fn answer(knowledge: &Knowledge, question: &Question, thresholds: Thresholds
     .boxed_local()
 }
 
-/// What the customer said, turn by turn, oldest first. Messages that nobody answered in between are one turn.
+/// What the customer said, turn by turn, oldest first. Messages that nobody answered in between are one turn. What was
+/// said to a person is not asked of the assistant: it begins anew behind the note that the person has left.
 pub(super) fn customer_turns(said: &[Said]) -> Vec<String> {
-    said.chunk_by(|a, b| a.by == b.by)
+    let since = said.iter().rposition(|said| said.by == Speaker::Agent).map_or(0, |last| {
+        let note = said[last..].iter().position(|said| said.by == Speaker::System).unwrap_or(0);
+        last + note + 1
+    });
+    said[since..]
+        .chunk_by(|a, b| a.by == b.by)
         .filter(|run| run.first().is_some_and(|said| said.by == Speaker::Customer))
         .map(|run| run.iter().map(|said| &*said.text).collect::<Vec<_>>().join("\n"))
         .collect()

@@ -85,6 +85,21 @@ fn messages_in_a_row_are_one_turn() {
     assert_eq!(customer_turns(&said), ["a", "c\nd"]);
 }
 
+#[test]
+fn what_was_said_to_a_person_is_not_asked_of_the_assistant() {
+    let say = |by, text: &str| Said { by, text: text.into() };
+    let mut said = vec![
+        say(Speaker::Customer, "a"),
+        say(Speaker::Agent, "b"),
+        say(Speaker::Customer, "to the person"),
+        say(Speaker::System, "the person has left"),
+        say(Speaker::Customer, "c"),
+    ];
+    assert_eq!(customer_turns(&said), ["c"]);
+    said.remove(3);
+    assert_eq!(customer_turns(&said), ["to the person\nc"], "without a note from the person's last words on");
+}
+
 #[actix::test]
 async fn an_answer_streams_word_by_word_and_ends_with_what_is_known_of_it() {
     let store = test_store().await;

@@ -1,9 +1,10 @@
 //! What a command comes to, once its turn has come: a change to store, an answer, or a refusal.
 
-use super::{After, Answered, Busy, Effect, LookUp, Machine, Waiting};
+use super::{After, Answered, Effect, Machine, Waiting};
 use crate::{
     clock::Timestamp,
     conversation::{
+        handover::Handover,
         messages::{Accepted, Command, Interrupted, Refusal, Reply},
         record::{Message, StopReason, Turn, TurnStatus},
         turn::{Change, Ending, State},
@@ -18,28 +19,24 @@ enum Step {
     Tell(&'static str),
 }
 
-impl<T> Machine<T> {
-    /// A command's turn has come: perhaps it was stored before.
-    pub(super) fn next(&mut self, waiting: Box<Waiting<T>>) {
-        let named = match &waiting.command {
-            Command::Start(begun) => begun.message.as_ref().map(|new| (new.id, &new.client_message_id)),
-            Command::Submit(new) => Some((new.id, &new.client_message_id)),
-            Command::Say(said) => Some((said.id, &said.client_message_id)),
-            _ => None,
-        };
-        let look_up = named
-            .filter(|(_, client)| self.state.is_some() && (waiting.repeat || client.is_some()))
-            .map(|(message, client)| LookUp { message, client_message_id: client.clone() });
-        match look_up {
-            Some(look_up) => {
-                self.busy = Busy::LookingUp(waiting);
-                self.effects.push(Effect::LookUp(look_up));
-            }
-            None => self.decide(*waiting),
-        }
+/// What was done to a handover, if anything was.
+fn handed(answered: Answered, change: Option<Change>) -> Step {
+    match (change, answered) {
+        (Some(change), answered) => Step::Commit(Box::new(change), answered),
+        (None, Answered::Handover { id, created }) => Step::Answer(Reply::Handover { id, created }),
+        (None, _) => Step::Answer(Reply::Done),
     }
+}
 
-    pub(super) fn decide(&mut self, Waiting { sender, command, at, .. }: Waiting<T>) {
+impl<T> Machine<T> {
+    /// Decides a command; `found` is the handover that it is about, if that had to be looked up.
+    pub(super) fn decide(
+        &mut self,
+        Waiting { sender, command, at, .. }: Waiting<T>,
+        found: Option<Handover>,
+    ) {
+        // For this decision alone: by the next one something else may have been said.
+        let around = self.around.take();
         let Some(state) = &self.state else {
             self.decide_unborn(sender, command, at);
             return;
@@ -68,7 +65,30 @@ impl<T> Machine<T> {
                 .retry(of, turn, idempotency, at)
                 .map(|change| Step::Commit(Box::new(change), Answered::Turn(turn))),
             Command::Complete { resolution, idempotency } => {
-                Ok(self.change_or_same(state.complete(resolution, idempotency, shown, at)))
+                let change = state.complete(resolution, idempotency, shown, around.as_deref(), at);
+                Ok(self.change_or_same(change))
+            }
+            Command::RequestHandover(new) => match (found, around) {
+                // Stored by an actor that died behind it.
+                (Some(stored), _) => Ok(Step::Answer(Reply::Handover { id: stored.id, created: true })),
+                (None, Some(around)) => {
+                    let own = new.id;
+                    state
+                        .request_handover(*new, shown, &around, at)
+                        .map(|(id, change)| handed(Answered::Handover { id, created: id == own }, change))
+                }
+                (None, None) => Err(Refusal::Unavailable),
+            },
+            Command::Handover { id, verb, idempotency } => {
+                let touched_last = state.conversation.handover.as_deref().filter(|last| last.id == id);
+                match (touched_last.or(found.as_ref()), around) {
+                    (Some(handover), Some(around)) => {
+                        let change = state.handle(handover, verb, idempotency, shown, &around, at);
+                        change.map(|change| handed(Answered::Handover { id, created: false }, change))
+                    }
+                    (None, _) => Err(Refusal::NotFound),
+                    (Some(_), None) => Err(Refusal::Unavailable),
+                }
             }
             Command::Patch(patch) => state.patch(patch, at).map(|change| self.change_or_same(change)),
             Command::Rate { rating, idempotency } => {
@@ -152,7 +172,7 @@ impl<T> Machine<T> {
         // Several interruptions may have come between the turn that ran as the stop arrived and now.
         let Some(turn) = state.turn(id) else { return Ok(Step::Answer(Reply::EndedBefore(id))) };
         let change = match turn.status {
-            TurnStatus::Running => state.end(Ending::Stopped(reason), self.shown(), at),
+            TurnStatus::Running => state.end(Ending::Stopped(reason), self.shown(), None, at),
             TurnStatus::Queued => state.stop_waiting(id, reason, at),
             TurnStatus::Completed | TurnStatus::Stopped | TurnStatus::Failed => {
                 return Ok(Step::Answer(Reply::Stopped(Some(Box::new(turn.clone())))));

@@ -30,11 +30,11 @@ pub(super) struct TurnDetail {
 }
 
 /// A row that is not a conversation, a message or a turn of ours: the database was changed by hand.
-fn corrupt(what: &'static str) -> sqlx::Error {
+pub(super) fn corrupt(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, sqlx::Error> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, sqlx::Error> {
     serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
@@ -62,6 +62,8 @@ pub(in crate::conversation) struct ConversationRow {
     rating_comment: Option<String>,
     message_count: i64,
     active_turn_id: Option<TurnId>,
+    handover: Option<String>,
+    low_answers: i64,
 }
 
 impl TryFrom<ConversationRow> for Conversation {
@@ -92,6 +94,8 @@ impl TryFrom<ConversationRow> for Conversation {
             rating: row.rating.map(|score| Box::new(Rating { score, comment: row.rating_comment })),
             message_count: row.message_count,
             active_turn_id: row.active_turn_id,
+            handover: row.handover.as_deref().map(parse).transpose()?,
+            low_answers: row.low_answers,
         })
     }
 }

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{Ending, Shown, State, WAITING_TURNS};
+use super::{Ending, Shown, State, WAITING_TURNS, handover::is_low};
 use crate::{
     answer::{AnswerError, Outcome, cache::EXACT},
     clock::Timestamp,
     conversation::{
+        handover::{Around, Handover},
         messages::{NewMessage, OnBusy, Refusal},
         record::{
             Message, MessageStatus, Metadata, Owner, Role, Status, StopReason, Turn, TurnError, TurnOptions,
@@ -28,6 +29,8 @@ pub(in crate::conversation) struct Change {
     pub(in crate::conversation) next: State,
     pub(in crate::conversation) events: Vec<(EventRow, Option<Message>)>,
     pub(super) turns: Vec<Turn>,
+    /// With the sequence of each one's last event.
+    pub(in crate::conversation) handovers: Vec<(Handover, i64)>,
     pub(super) idempotency: Option<Row>,
     /// Everything goes but the event that says so.
     pub(in crate::conversation) erases: bool,
@@ -40,6 +43,11 @@ impl Change {
     /// The turns that it ends.
     pub(in crate::conversation) fn ended_turns(&self) -> impl Iterator<Item = &Turn> {
         self.turns.iter().filter(|turn| turn.status.has_ended())
+    }
+
+    /// A person is asked for, perhaps not for ever.
+    pub(in crate::conversation) fn requests_handover(&self) -> bool {
+        self.events.iter().any(|(event, _)| event.kind == EventKind::HandoverRequested)
     }
 
     /// Everything of it, in one transaction, with what webhooks are to be told of it.
@@ -56,6 +64,9 @@ impl Change {
                 if turn.outcome == Some(Outcome::Unanswered) {
                     sql::put_unanswered(&mut op, conversation, turn);
                 }
+            }
+            for (handover, sequence) in &self.handovers {
+                sql::put_handover(&mut op, key, handover, *sequence);
             }
         }
         let place =
@@ -80,7 +91,8 @@ impl Change {
             }
             self.reopen(message.turn);
         }
-        if self.next.conversation.owner == Owner::Human {
+        let waits = self.next.conversation.status == Status::WaitingForHuman;
+        if self.next.conversation.owner == Owner::Human || waits && !message.answer_while_waiting {
             self.add_customer_message(message, None);
             return Ok(());
         }
@@ -102,7 +114,7 @@ impl Change {
             OnBusy::Interrupt => {
                 let turn = message.turn;
                 self.add_turn(message);
-                self.end_running(Ending::Stopped(StopReason::Interrupted), shown);
+                self.end_running(Ending::Stopped(StopReason::Interrupted), shown, None);
                 self.stop_waiting(|waiting| waiting.id != turn, StopReason::Superseded);
                 self.start_next();
             }
@@ -120,6 +132,7 @@ impl Change {
         conversation.status = Status::Active;
         conversation.completed_at = None;
         conversation.resolution = None;
+        conversation.low_answers = 0;
         self.tell_conversation(EventKind::ConversationReopened, Some(turn));
     }
 
@@ -181,11 +194,19 @@ impl Change {
         self.tell_turn(EventKind::TurnRestarted, id);
     }
 
-    pub(super) fn end_running(&mut self, ending: Ending, shown: Shown<'_>) {
+    /// Message, handover and terminal event, in this order.
+    pub(super) fn end_running(&mut self, ending: Ending, shown: Shown<'_>, around: Option<&Around>) {
         let Some(mut turn) = self.next.open.pop_front() else { return };
         turn.first_token_at = shown.first_token_at;
         if !shown.text.is_empty() {
             turn.reply_id = Some(self.add_reply(&turn, &ending, shown.text));
+        }
+        let raised = around.and_then(|around| Some((self.next.raises(&ending, &around.policy)?, around)));
+        if let Ending::Completed(finished) = &ending {
+            self.count(finished.outcome);
+        }
+        if let Some((reason, around)) = raised {
+            self.raise(reason, turn.id, around);
         }
         match ending {
             Ending::Completed(finished) => {
@@ -206,6 +227,16 @@ impl Change {
         }
         self.next.conversation.active_turn_id = None;
         self.end_turn(turn);
+    }
+
+    /// Answers in a row below the line. Small talk is no answer, in either direction.
+    fn count(&mut self, outcome: Outcome) {
+        let low_answers = &mut self.next.conversation.low_answers;
+        match outcome {
+            Outcome::Answered => *low_answers = 0,
+            outcome if is_low(outcome) => *low_answers += 1,
+            _ => {}
+        }
     }
 
     fn add_reply(&mut self, turn: &Turn, ending: &Ending, text: &str) -> MessageId {
@@ -351,7 +382,7 @@ impl Change {
 }
 
 /// `{"turn": {…}}`. Our own types always serialize.
-fn document<T: Serialize>(name: &str, value: &T) -> String {
+pub(super) fn document<T: Serialize>(name: &str, value: &T) -> String {
     let value = serde_json::to_string(value).unwrap_or_default();
     format!("{{\"{name}\":{value}}}")
 }

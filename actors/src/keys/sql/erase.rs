@@ -26,7 +26,9 @@ const ERASED_AT_ONCE: i64 = 200;
 
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
-const ERASE_CONVERSATIONS: [&str; 8] = [
+const ERASE_CONVERSATIONS: [&str; 9] = [
+    "DELETE FROM handovers WHERE conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM unanswered WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM messages WHERE conversation_id IN (
@@ -48,8 +50,9 @@ const ERASE_CONVERSATIONS: [&str; 8] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 18] = [
+const ERASE_ORGANIZATION: [&str; 19] = [
     "DELETE FROM webhook_replays WHERE org_id = $1",
+    "DELETE FROM handovers WHERE org_id = $1",
     "DELETE FROM webhook_attempts WHERE org_id = $1",
     "DELETE FROM webhook_deliveries WHERE org_id = $1",
     "DELETE FROM webhook_bodies WHERE org_id = $1",
