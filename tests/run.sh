@@ -9,7 +9,8 @@
 #
 # PostgreSQL comes from this machine or, where it is missing, from Debian's package. It runs in a temporary directory,
 # on a socket there and no port, as a user that is not root (PostgreSQL refuses root), and is removed at the end.
-# Nothing is skipped: where it cannot be had, this fails and says why.
+# Nothing is skipped: where it cannot be had, this fails and says why. Clients in Python and Node are installed by
+# tests/clients/install.sh, below target/, when the first test asks for them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
