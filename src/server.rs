@@ -24,7 +24,8 @@ use openclaw_actors::{
         grounded::Builtin,
         openai::{Endpoint, OpenAi},
     },
-    audit::Audit,
+    audit::{Action, Audit, By, Entry, Target},
+    clock::Timestamp,
     conversation::{
         directory::{ConversationOptions, Directory, REST_AFTER},
         sql::log,
@@ -34,7 +35,7 @@ use openclaw_actors::{
     knowledge::{Knowledge, index::Index, messages::KnowledgeError},
     limiter::{OpenStreams, RateLimiter},
     organization::Organizations,
-    store::{Store, StoreError},
+    store::{Scrubbed, Store, StoreError},
     webhook::{SealingKeys, Webhooks},
     writer::{Health, Writer},
 };
@@ -63,6 +64,9 @@ use crate::{
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
+/// Reading a gigabyte takes about so long; the file of a larger database is done as far as the time goes.
+const SCRUB_WITHIN: Duration = Duration::from_secs(1);
+
 /// An endpoint that takes longer finds its event again after the next start.
 const ATTEMPTS_END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -72,6 +76,9 @@ const LOOK_FOR_WORKERS_EVERY: Duration = Duration::from_millis(5);
 
 /// Often enough that each sweep is small.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Organizations read at once to see how long they keep conversations.
+const ORGANIZATIONS_AT_ONCE: i64 = 1_000;
 
 /// How often resting conversations are looked for: looking at a hundred thousand takes some milliseconds.
 const PASSIVATE_EVERY: Duration = Duration::from_secs(5);
@@ -250,6 +257,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     actix::spawn(sweep(parts.idempotency.clone()));
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(sweep_audit(parts.audit.clone()));
+    actix::spawn(erase(parts.clone()));
     actix::spawn(passivate(parts.directory.clone()));
     actix::spawn(expire_handovers(parts.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
@@ -380,6 +388,39 @@ async fn sweep(idempotency: Idempotency) {
     }
 }
 
+/// Goes on with erasures that were cut off, and erases what organizations keep no longer.
+async fn erase(parts: web::Data<Parts>) {
+    loop {
+        if let Err(error) = parts.directory.finish_erasures().await {
+            warn!(%error, "unfinished erasures could not be looked for");
+        }
+        if let Err(error) = erase_what_is_past_its_time(&parts).await {
+            warn!(%error, "what organizations keep no longer could not be looked for");
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+async fn erase_what_is_past_its_time(parts: &Parts) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let mut after = None;
+    loop {
+        let some = parts.organizations.oldest(after, ORGANIZATIONS_AT_ONCE).await?;
+        let Some(last) = some.last() else { return Ok(()) };
+        after = Some(last.id);
+        for organization in &some {
+            let Some(before) = organization.settings.kept_since(now) else { continue };
+            let org = organization.id;
+            let noted = Entry::new(org, By::System, Action::ConversationsErased, Target::Conversations);
+            match parts.directory.erase_quiet_since(org, before, &noted).await {
+                Ok(0) => {}
+                Ok(erased) => info!(org.id = %org, conversations = erased, "old conversations were erased"),
+                Err(error) => warn!(org.id = %org, %error, "not all old conversations were erased yet"),
+            }
+        }
+    }
+}
+
 /// Drops entries of the audit log that are older than they are kept.
 async fn sweep_audit(audit: Audit) {
     loop {
@@ -434,8 +475,26 @@ impl Running {
             listener.stop(true).await;
         }
         // A reader that holds its connection must not hold the process.
-        drop(timeout(FLUSH_WITHIN, self.parts.store.close()).await);
+        drop(timeout(FLUSH_WITHIN + SCRUB_WITHIN, self.close_store()).await);
         info!("the server has stopped");
+    }
+
+    /// With a log that holds nothing any more of what was erased: closing alone leaves it to others who have the
+    /// database open.
+    async fn close_store(&self) {
+        match self.parts.store.empty_log().await {
+            Ok(true) => {}
+            Ok(false) => warn!("the database's log was not emptied: another process reads it"),
+            Err(error) => warn!(%error, "the database's log was not emptied"),
+        }
+        self.parts.store.close().await;
+        match self.parts.store.scrub(SCRUB_WITHIN).await {
+            Ok(Scrubbed::Whole) => {}
+            Ok(Scrubbed::InPart) => {
+                warn!("parts of what was erased may still stand in unused space of the database")
+            }
+            Err(error) => warn!(%error, "unused space of the database was not zeroed"),
+        }
     }
 
     /// What is kept in memory while the server runs, for the next start.

@@ -3,6 +3,7 @@
 //! Reads go through [`Store`], from anywhere. Writes go through the [`Writer`](crate::writer::Writer) alone.
 
 mod schema;
+mod scrub;
 mod sql;
 
 use std::{
@@ -18,7 +19,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub use self::schema::{Step, StepState};
+pub use self::{
+    schema::{Step, StepState},
+    scrub::Scrubbed,
+};
 
 /// Migrations only add; both databases take the same text.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -196,6 +200,30 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_pool!(self, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop))
             .attempting("answer a ping")
+    }
+
+    /// Empties the embedded database's log, in which what was erased stands until then; says whether it could. Of
+    /// PostgreSQL's own files its operator takes care.
+    ///
+    /// # Errors
+    /// The disk is full, or failed.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite { pool, .. } => sql::empty_log(pool).await.attempting("empty its log"),
+            Self::Postgres { .. } => Ok(true),
+        }
+    }
+
+    /// Zeroes what erased rows have left behind in the embedded database's file, for at most that long. To be called
+    /// when all is closed. Of PostgreSQL's own files its operator takes care.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub async fn scrub(&self, within: Duration) -> Result<Scrubbed, StoreError> {
+        let Self::Sqlite { options, .. } = self else { return Ok(Scrubbed::Whole) };
+        let file = options.get_filename().to_owned();
+        let scrubbed = tokio::task::spawn_blocking(move || scrub::scrub(&file, within)).await;
+        scrubbed.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed)).attempting("zero what was erased")
     }
 
     /// Closes all readers, after those in use are returned.

@@ -33,6 +33,7 @@ use tokio::{
 
 use self::group::Committer;
 pub use self::rows::{Op, Row, Statement, Table, Value};
+pub(crate) use self::sqlite::refused;
 use crate::{
     outbox::Outbox,
     store::{Store, StoreError},

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 mod conversations;
 mod cursor;
+pub mod customers;
 pub mod error;
 mod frames;
 mod handovers;
@@ -61,7 +62,8 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
 
     const ONE: &str = "/v1/conversations/{id}";
     let below = |path: &str| format!("{ONE}{path}");
-    app.service(on("/v1/conversations", [get(lists::conversations), post(start::start)]))
+    app.service(on("/v1/customers/{customer_id}", [delete(customers::erase)]))
+        .service(on("/v1/conversations", [get(lists::conversations), post(start::start)]))
         .service(on(ONE, [get(conversations::get), patch(changes::patch), delete(changes::delete)]))
         .service(on(&below("/complete"), [post(changes::complete)]))
         .service(on(&below("/handover"), [post(handovers::request)]))

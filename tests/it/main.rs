@@ -12,6 +12,8 @@ mod chaos;
 mod chat;
 mod conversations;
 mod demo;
+mod erasure;
+mod erasure_retention;
 mod handover;
 mod handover_races;
 mod handover_raised;

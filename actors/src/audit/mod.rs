@@ -10,7 +10,7 @@ mod sql;
 use std::{fmt, sync::Arc};
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 pub use self::{
@@ -31,7 +31,7 @@ const KEPT_MS: i64 = 400 * 24 * 3_600 * 1_000;
 const SWEPT_AT_ONCE: i64 = 500;
 
 /// On whose word something was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum By {
     /// Whoever runs the server: by the admin token or by a command on its machine.
     Operator,
@@ -71,7 +71,7 @@ impl By {
 }
 
 /// What it was done to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// A key.
     Key(KeyId),
@@ -111,15 +111,15 @@ impl Target {
     }
 }
 
-/// One deed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One deed. It is read back where a deed takes more than one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    pub(crate) id: AuditId,
+    id: AuditId,
     org: OrgId,
     by: By,
     action: Action,
     target: Target,
-    pub(crate) at: Timestamp,
+    at: Timestamp,
 }
 
 impl Entry {
@@ -127,6 +127,12 @@ impl Entry {
     #[must_use]
     pub fn new(org: OrgId, by: By, action: Action, target: Target) -> Self {
         Self { id: AuditId::generate(), org, by, action, target, at: Timestamp::now() }
+    }
+
+    /// When it is done.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// Adds the entry to the op of the deed. One that erases conversations is added to the op of each: the first makes

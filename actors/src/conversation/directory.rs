@@ -3,6 +3,7 @@
 //! An actor lives on the thread that woke it, which is the HTTP worker of the first request. It leaves the directory
 //! before it stops; a command that finds it gone, or that dies with it, is sent again to a successor.
 
+mod erasure;
 mod handovers;
 mod lives;
 mod streams;
@@ -34,6 +35,7 @@ use super::{
 };
 use crate::{
     answer::Answerers,
+    audit::Entry,
     ids::TurnId,
     metrics::{ByStatus, METRICS},
     organization::Organizations,
@@ -280,12 +282,18 @@ impl Directory {
         self.changed(key, Command::Rate { rating, idempotency }).await
     }
 
-    /// Erases the conversation and ends its streams.
+    /// Erases the conversation and ends its streams. `noted` is what the audit log says of it.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn delete(&self, key: ConversationKey, if_version: Option<Vec<i64>>) -> Result<(), Refusal> {
-        self.ask(key, Command::Delete { if_version }).await.map(drop)
+    pub async fn delete(
+        &self,
+        key: ConversationKey,
+        if_version: Option<Vec<i64>>,
+        noted: Option<Entry>,
+    ) -> Result<(), Refusal> {
+        let noted = noted.map(Box::new);
+        self.ask(key, Command::Delete { if_version, quiet_since: None, noted }).await.map(drop)
     }
 
     /// Tells the streams that somebody types.

@@ -13,6 +13,7 @@ use super::{
     record::{Author, Conversation, Details, Message, Metadata, Rating, Resolution, Turn, TurnOptions},
 };
 use crate::{
+    audit::Entry,
     clock::Timestamp,
     ids::{ConversationId, HandoverId, MessageId, OrgId, TurnId},
     writer::Row,
@@ -213,6 +214,10 @@ pub enum Command {
     Delete {
         /// Only if the version is one of these.
         if_version: Option<Vec<i64>>,
+        /// Only if nothing was said since.
+        quiet_since: Option<Timestamp>,
+        /// What the audit log says of it.
+        noted: Option<Box<Entry>>,
     },
     /// Tells the streams that somebody types; not stored.
     Typing {

@@ -158,7 +158,9 @@ impl World {
                 let topic = Some(Some(format!("topic {}", self.commands.len())));
                 self.command(Command::Patch(Patch { topic, ..Patch::default() }));
             }
-            Input::Delete => self.command(Command::Delete { if_version: None }),
+            Input::Delete => {
+                self.command(Command::Delete { if_version: None, quiet_since: None, noted: None })
+            }
             Input::Text | Input::Done | Input::Fail => return self.model_says(input),
             Input::Stored | Input::Refused => return self.commit_ends(input == Input::Stored),
             Input::CrashAfter => return self.committing && self.crash(true),

@@ -192,6 +192,12 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// When something was last said in it, or it began.
+    #[must_use]
+    pub fn active_at(&self) -> Timestamp {
+        self.last_message_at.unwrap_or(self.started_at)
+    }
+
     /// A conversation that has just begun; nothing of it is stored yet.
     #[must_use]
     pub fn begin(org: OrgId, id: ConversationId, details: Details, now: Timestamp) -> Self {

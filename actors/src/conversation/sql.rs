@@ -1,5 +1,6 @@
 //! The SQL of conversations: what an op writes, and what an actor or a reader loads.
 
+pub(super) mod erasure;
 pub mod handovers;
 pub mod lists;
 pub mod log;
@@ -228,10 +229,11 @@ pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
         "DELETE FROM events WHERE stream_id = $1",
         "DELETE FROM idempotency WHERE conversation_id = $1",
     ];
+    // First: it finds deliveries by the events that they are of.
+    outbox::erase_conversation(op, conversation);
     for sql in BY_CONVERSATION {
         op.run(sql, vec![conversation.into()]);
     }
-    outbox::erase_conversation(op, conversation);
     op.run_on_one(
         "DELETE FROM conversations WHERE org_id = $1 AND id = $2",
         vec![org.into(), conversation.into()],

@@ -523,12 +523,12 @@ async fn an_erased_conversation_ends_its_streams_and_is_gone() {
     let Opened::Reader(reader) = scene.directory.open(key, None, None).await.expect("readable") else {
         panic!("a conversation's stream is open for ever");
     };
-    scene.directory.delete(key, None).await.expect("erased");
+    scene.directory.delete(key, None, None).await.expect("erased");
     let frames = read_to_end(*reader).await;
     assert!(matches!(frames.last(), Some(Frame::Closing(super::feed::Closing::Deleted))), "{frames:?}");
     drop(accepted);
     assert!(matches!(scene.directory.submit(key, says("hello?", quick(1))).await, Err(Refusal::NotFound)));
-    assert!(matches!(scene.directory.delete(key, None).await, Err(Refusal::NotFound)));
+    assert!(matches!(scene.directory.delete(key, None, None).await, Err(Refusal::NotFound)));
     assert!(matches!(scene.directory.open(key, None, None).await, Ok(Opened::NotFound)));
 }
 
@@ -540,7 +540,7 @@ async fn another_organization_finds_nothing_and_changes_nothing() {
     let turn = accepted.turn.as_ref().map(|turn| turn.id);
     assert!(matches!(scene.directory.submit(foreign, says("mine?", quick(1))).await, Err(Refusal::NotFound)));
     assert!(matches!(scene.directory.stop(foreign, turn, false).await, Err(Refusal::NotFound)));
-    assert!(matches!(scene.directory.delete(foreign, None).await, Err(Refusal::NotFound)));
+    assert!(matches!(scene.directory.delete(foreign, None, None).await, Err(Refusal::NotFound)));
     assert!(matches!(scene.directory.open(foreign, turn, None).await, Ok(Opened::NotFound)));
     let stopped = scene.directory.stop(key, None, false).await.expect("its own organization still can");
     assert_eq!(stopped.map(|turn| turn.id), turn);

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     answer::{AnswerError, Finished},
+    audit::Entry,
     clock::Timestamp,
     event::EventKind,
     ids::TurnId,
@@ -89,6 +90,7 @@ impl State {
             turns: Vec::new(),
             handovers: Vec::new(),
             idempotency,
+            noted: None,
             erases: false,
             at,
             patience: Duration::ZERO,
@@ -268,10 +270,19 @@ impl State {
         Some(change)
     }
 
+    /// Nothing was said since then.
+    pub(super) fn expect_quiet(&self, since: Option<Timestamp>) -> Result<(), Refusal> {
+        match since {
+            Some(since) if self.conversation.active_at() >= since => Err(Refusal::VersionConflict),
+            _ => Ok(()),
+        }
+    }
+
     /// Everything goes.
-    pub(super) fn delete(&self, at: Timestamp) -> Change {
+    pub(super) fn delete(&self, noted: Option<Box<Entry>>, at: Timestamp) -> Change {
         let mut change = self.change(at, None);
         change.erases = true;
+        change.noted = noted;
         let ids = json!({"conversation": {"id": self.conversation.id}});
         change.push(EventKind::ConversationDeleted, None, ids.to_string(), None);
         change

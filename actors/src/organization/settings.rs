@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::OrganizationPatch;
-use crate::patch::{Change, InvalidField};
+use crate::{
+    clock::Timestamp,
+    patch::{Change, InvalidField},
+};
 
 /// Ten years: whoever keeps longer keeps for ever.
 const RETENTION_DAYS_MOST: u32 = 3_650;
@@ -18,6 +21,8 @@ const LANGUAGES_MOST: usize = 20;
 
 /// Intervals in one day.
 const INTERVALS_MOST: usize = 8;
+
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 const MINUTES_A_DAY: f64 = 1_440.0;
 
@@ -147,6 +152,12 @@ fn minute_of_day(text: &str) -> Option<u16> {
 }
 
 impl Settings {
+    /// Conversations in which nothing was said since then are kept no longer; `None`: all are kept.
+    #[must_use]
+    pub fn kept_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retention_days.map(|days| now.plus_ms(-i64::from(days) * DAY_MS))
+    }
+
     /// The settings after the patch.
     ///
     /// # Errors

@@ -119,8 +119,7 @@ pub fn note_change(op: &mut Op) {
 pub fn erase_conversation(op: &mut Op, conversation: ConversationId) {
     const STATEMENTS: [&str; 3] = [
         "UPDATE webhook_attempts SET response_body = NULL WHERE delivery_id IN (
-            SELECT d.id FROM webhook_deliveries d JOIN webhook_bodies b ON b.event_id = d.event_id
-            WHERE b.conversation_id = $1 AND b.conversation_id <> '')",
+            SELECT d.id FROM webhook_deliveries d JOIN events e ON e.id = d.event_id WHERE e.stream_id = $1)",
         "UPDATE webhook_deliveries SET state = 'cancelled', under_way = 0 WHERE conversation_id = $1 AND state = 'pending'",
         "DELETE FROM webhook_bodies WHERE conversation_id = $1 AND conversation_id <> ''",
     ];

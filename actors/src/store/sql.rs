@@ -46,6 +46,14 @@ pub(super) async fn damage(pool: &SqlitePool) -> Result<Vec<String>, sqlx::Error
     Ok(said.into_iter().filter(|line| line != "ok").take(DAMAGE_SHOWN).collect())
 }
 
+/// Brings everything in the write-ahead log into the database and leaves the log empty; says whether nobody was in the
+/// way.
+pub(super) async fn empty_log(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
+    let (busy, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+    Ok(busy == 0)
+}
+
 /// One transaction reads everything, so the copy is of one moment. It holds neither free pages nor a log.
 pub(super) async fn copy(pool: &SqlitePool, file: &Path) -> Result<(), sqlx::Error> {
     let name = file.to_str().ok_or_else(|| sqlx::Error::Protocol("the path is not UTF-8".to_owned()))?;

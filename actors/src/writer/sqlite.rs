@@ -73,7 +73,7 @@ fn bind<'v>(
 }
 
 /// As the readers' driver would say it, so that there is one way to judge an error.
-pub(super) fn refused(error: rusqlite::Error) -> sqlx::Error {
+pub(crate) fn refused(error: rusqlite::Error) -> sqlx::Error {
     match error.sqlite_error() {
         Some(failure) => sqlx::Error::Database(Box::new(Failure {
             code: failure.extended_code,

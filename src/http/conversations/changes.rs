@@ -8,6 +8,7 @@ use actix_web::{
     web::Data,
 };
 use openclaw_actors::{
+    audit::{Action, Entry, Target},
     conversation::{
         messages::{ConversationKey, Patch, Refusal},
         record::{Conversation, Rating, Resolution},
@@ -128,7 +129,9 @@ pub(in crate::http) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let key = (caller.org, *id);
     let if_version = if_match(request.headers());
-    parts.directory.delete(key, if_version).await.map_err(|refusal| refused(key, refusal))?;
+    let noted = Entry::new(key.0, caller.by(), Action::ConversationErased, Target::Conversation(key.1));
+    let deleted = parts.directory.delete(key, if_version, Some(noted)).await;
+    deleted.map_err(|refusal| refused(key, refusal))?;
     Ok(HttpResponse::NoContent().finish())
 }
 

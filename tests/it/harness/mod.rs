@@ -21,6 +21,7 @@ mod outage;
 mod program;
 mod relay;
 mod rows;
+mod search;
 mod server;
 pub(crate) mod tls;
 pub(crate) mod upstream;

@@ -232,7 +232,7 @@ impl Directory {
         let live: Vec<_> = self.0.live.iter().map(|live| *live.key()).filter(|key| key.0 == org).collect();
         let all = stream::iter(live).for_each_concurrent(ERASED_AT_ONCE, |key| async move {
             // One that is refused is not stored, or is erased with the rest.
-            let _ = self.delete(key, None).await;
+            let _ = self.delete(key, None, None).await;
         });
         all.await;
     }

@@ -94,9 +94,10 @@ impl<T> Machine<T> {
             Command::Rate { rating, idempotency } => {
                 Ok(self.change_or_same(state.rate(rating, idempotency, at)))
             }
-            Command::Delete { if_version } => state
+            Command::Delete { if_version, quiet_since, noted } => state
                 .expect_version(if_version.as_deref())
-                .map(|()| Step::Commit(Box::new(state.delete(at)), Answered::Done)),
+                .and_then(|()| state.expect_quiet(quiet_since))
+                .map(|()| Step::Commit(Box::new(state.delete(noted, at)), Answered::Done)),
             Command::Typing { by } => Ok(Step::Tell(by)),
             Command::Wake => Ok(Step::Answer(Reply::Done)),
         };

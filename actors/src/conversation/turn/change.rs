@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Ending, Shown, State, WAITING_TURNS, handover::is_low};
 use crate::{
     answer::{AnswerError, Outcome, cache::EXACT},
+    audit::Entry,
     clock::Timestamp,
     conversation::{
         handover::{Around, Handover},
@@ -32,6 +33,8 @@ pub(in crate::conversation) struct Change {
     /// With the sequence of each one's last event.
     pub(in crate::conversation) handovers: Vec<(Handover, i64)>,
     pub(super) idempotency: Option<Row>,
+    /// What the audit log says of it.
+    pub(super) noted: Option<Box<Entry>>,
     /// Everything goes but the event that says so.
     pub(in crate::conversation) erases: bool,
     pub(super) at: Timestamp,
@@ -81,6 +84,9 @@ impl Change {
             });
         }
         op.rows.extend(self.idempotency.clone());
+        if let Some(noted) = &self.noted {
+            noted.write(&mut op);
+        }
         op
     }
 

@@ -50,7 +50,7 @@ const ERASE_CONVERSATIONS: [&str; 9] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 19] = [
+const ERASE_ORGANIZATION: [&str; 20] = [
     "DELETE FROM webhook_replays WHERE org_id = $1",
     "DELETE FROM handovers WHERE org_id = $1",
     "DELETE FROM webhook_attempts WHERE org_id = $1",
@@ -68,6 +68,7 @@ const ERASE_ORGANIZATION: [&str; 19] = [
     "DELETE FROM import_errors WHERE org_id = $1",
     "DELETE FROM imports WHERE org_id = $1",
     "DELETE FROM organization_streams WHERE org_id = $1",
+    "DELETE FROM customer_erasures WHERE org_id = $1",
     "DELETE FROM audit_log WHERE org_id = $1",
     "DELETE FROM organizations WHERE id = $1",
 ];
