@@ -10,6 +10,10 @@ use tracing_subscriber::{EnvFilter, util::TryInitError};
 pub use self::metrics::{Exposition, HttpMetrics};
 use crate::config::{Log, LogFormat};
 
+/// What actix says of single connections. It calls it an error when a stream is broken off, which the dialects do on
+/// purpose.
+const QUIET: &str = "actix_http::h1::dispatcher=off";
+
 /// Starts logging; the environment's `RUST_LOG` wins over the configuration, as people expect of it.
 ///
 /// # Errors
@@ -19,7 +23,8 @@ pub fn start_logging(log: &Log) -> Result<(), Box<dyn std::error::Error + Send +
 
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => filter,
-        _ => log.filter.clone(),
+        // First, so that whoever names it gets it.
+        _ => format!("{QUIET},{}", log.filter),
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)

@@ -158,6 +158,16 @@ id!(
     MessageId,
     "msg_"
 );
+impl MessageId {
+    /// The id of the reply to a turn, known before there is one: a turn has at most one, and clients that show it while
+    /// it comes must be able to recognise it.
+    #[must_use]
+    pub fn of_reply_to(turn: TurnId) -> Self {
+        // The last random bit turned: no id is drawn twice, so the neighbour of one is nobody's.
+        Self(turn.0 ^ 1)
+    }
+}
+
 id!(
     /// A turn: one attempt at answering.
     TurnId,

@@ -107,6 +107,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")
     }
 
+    /// A 404 with a code of its own.
+    pub fn missing(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
     /// No route of that path.
     pub fn unknown_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown_route", "there is no such route")
@@ -202,6 +207,16 @@ impl ApiError {
     pub fn overloaded() -> Self {
         let message = "the server has too much to do; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(COME_BACK_AFTER)
+    }
+
+    /// A 502: what was to be answered failed before its first text. The code is the turn's.
+    pub fn not_answered(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, code, message)
+    }
+
+    /// A 503 with words of its own: something was done.
+    pub fn going_away(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(COME_BACK_AFTER)
     }
 
     /// The store or the server is away. Nothing was done.

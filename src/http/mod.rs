@@ -6,6 +6,7 @@ pub mod body;
 mod conversations;
 mod cursor;
 pub mod customers;
+mod dialects;
 pub mod error;
 mod frames;
 mod handovers;
@@ -50,6 +51,9 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/keys/{id}/previous", [delete(keys::end_previous)]))
         .service(on("/v1/audit", [get(audit::list)]))
         .service(on("/v1/models", [get(models::list)]))
+        .service(on("/v1/chat/completions", [post(dialects::openai::complete)]))
+        .service(on("/v1/ai-sdk", [post(dialects::ai_sdk::ask)]))
+        .service(on("/v1/ai-sdk/{id}/stream", [stream(dialects::ai_sdk::resume)]))
         .configure(conversation_routes)
         .configure(handover_routes)
         .configure(knowledge_routes)

@@ -3,13 +3,14 @@
 //! Nothing is queued here. The body is asked for more only when the socket has room, takes everything that is ready in
 //! one piece, and holds no more than that piece: a slow reader costs its position.
 
+mod pulse;
+
 use std::{
     cell::Cell,
     convert::Infallible,
     fmt::Write,
-    future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -23,9 +24,10 @@ use openclaw_actors::{
     conversation::reader::{Cursor, Frame, Reader},
     ids::{ConversationId, RequestId},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tracing::warn;
 
+pub(super) use self::pulse::Pulse;
 use super::{
     conversations::StopOnDrop,
     frames::{self, Goodbye, JsonFrames},
@@ -63,12 +65,22 @@ thread_local! {
     static OUT: Cell<BytesMut> = Cell::new(BytesMut::with_capacity(OUT_BYTES));
 }
 
+/// Writes a piece of a stream into the memory that all streams of this worker share.
+pub(super) fn piece(write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = OUT.take();
+    write(&mut out);
+    let said = if out.is_empty() { Bytes::new() } else { out.split().freeze() };
+    OUT.set(out);
+    said
+}
+
 /// A stream whose reader has seen all of it: a repeated POST is answered so.
 pub(super) fn nothing_more(content_location: Option<String>) -> HttpResponse {
     head(content_location).body(GREETING)
 }
 
-fn head(content_location: Option<String>) -> HttpResponseBuilder {
+/// The head of a stream.
+pub(super) fn head(content_location: Option<String>) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((ACCEL_BUFFERING, "no"))
@@ -92,19 +104,12 @@ pub(super) struct Events {
     greeted: bool,
     /// Still to be said, beside the first data.
     retry_ms: Option<u64>,
-    /// When something was last written.
-    written_at: Instant,
-    /// What was written last was followed by a question for more.
-    asked_again: bool,
-    keep_alive: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    waker: Option<Waker>,
+    pulse: Pulse,
     ended: bool,
 }
 
 impl Events {
     pub(super) fn new(reader: Reader, conversation: ConversationId, active: ActiveStream) -> Self {
-        let now = Instant::now();
         Self {
             reader,
             conversation,
@@ -115,10 +120,7 @@ impl Events {
             frames: Vec::new(),
             greeted: false,
             retry_ms: Some(draw_retry()),
-            written_at: now,
-            asked_again: true,
-            keep_alive: Box::pin(sleep_until(now + KEEP_ALIVE_EVERY)),
-            waker: None,
+            pulse: Pulse::new(Instant::now()),
             ended: false,
         }
     }
@@ -202,17 +204,11 @@ impl Events {
         }
     }
 
-    /// The socket took nothing for too long: what was written last was not followed by a question for more.
-    fn is_lagging(&self, now: Instant) -> bool {
-        !self.asked_again && now.duration_since(self.written_at) >= LAGGING_AFTER
-    }
-
     /// Appends what there is to say now.
     fn say(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
-        if self.is_lagging(now) {
+        if self.pulse.is_lagging(now) {
             return self.say_goodbye(out, Goodbye::Lagging);
         }
-        self.asked_again = true;
         if !std::mem::replace(&mut self.greeted, true) {
             out.extend_from_slice(GREETING);
         }
@@ -221,24 +217,7 @@ impl Events {
         }
         self.take_frames(out, now, cx);
         if out.is_empty() && !self.ended {
-            self.keep_alive(out, now, cx);
-        }
-    }
-
-    fn keep_alive(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
-        let kept = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        // The timer knows whom to wake: nothing to ask it before it is due.
-        if kept && now < self.keep_alive.deadline() {
-            return;
-        }
-        self.waker = Some(cx.waker().clone());
-        while out.is_empty() && self.keep_alive.as_mut().poll(cx).is_ready() {
-            // Not put off at every write, which would cost more than firing early now and then.
-            let silent_by = self.written_at + KEEP_ALIVE_EVERY;
-            if silent_by <= now {
-                out.extend_from_slice(KEEP_ALIVE);
-            }
-            self.keep_alive.as_mut().reset(if silent_by <= now { now + KEEP_ALIVE_EVERY } else { silent_by });
+            self.pulse.beat(out, now, cx);
         }
     }
 }
@@ -252,14 +231,10 @@ impl Stream for Events {
             return Poll::Ready(None);
         }
         let now = Instant::now();
-        let mut out = OUT.take();
-        this.say(&mut out, now, cx);
-        let said = if out.is_empty() { Bytes::new() } else { out.split().freeze() };
-        OUT.set(out);
+        let said = piece(|out| this.say(out, now, cx));
         match (said.is_empty(), this.ended) {
             (false, _) => {
-                this.written_at = now;
-                this.asked_again = false;
+                this.pulse.wrote(now);
                 Poll::Ready(Some(Ok(said)))
             }
             (true, true) => Poll::Ready(None),

@@ -41,7 +41,8 @@ impl Timing {
         METRICS.time_to_completion.get_or_create(&self.label()).observe(took);
     }
 
-    fn saw_text(&mut self, now: Instant) {
+    /// A piece of the answer is written now.
+    pub(super) fn saw_text(&mut self, now: Instant) {
         match self.last_piece_at.replace(now) {
             Some(last) => {
                 self.gaps.push(now.duration_since(last).as_secs_f64());

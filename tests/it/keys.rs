@@ -586,6 +586,9 @@ fn of_an_erased_organization_nothing_is_left_not_even_of_an_answer_under_way() {
     let say =
         |org: &Organization, message: Value| org.post("/v1/conversations", json!({ "message": message }));
     say(&org, json!("the vermilion umbrella")).status(201);
+    let parts = json!([{"type": "text", "text": "the vermilion umbrella"}]);
+    let chat = json!({"id": "vermilion chat", "messages": [{"id": "m", "role": "user", "parts": parts}]});
+    org.request("POST", "/v1/ai-sdk").json(&chat).send().status(200);
     say(&other, json!("the turquoise umbrella")).status(201);
     let slow = json!({"tokens_per_second": 20, "tokens": 30});
     let body = json!({"message": {"content": "the vermilion umbrella", "synthetic": slow}, "stream": true});

@@ -3,6 +3,7 @@
 // Outside `#[test]` functions too: a harness that cannot do its work should fail loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ai_sdk;
 mod answers;
 mod architecture;
 mod audit;
@@ -26,6 +27,7 @@ mod knowledge_state;
 mod limits;
 mod lists;
 mod monitoring;
+mod openai;
 mod ops;
 mod shell;
 mod streams;

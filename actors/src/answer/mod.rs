@@ -59,6 +59,8 @@ pub struct Question {
     pub synthetic: Option<synthetic::Synthetic>,
     /// It was answered before, and whoever asked wants another answer.
     pub repeats: bool,
+    /// It belongs to a stored conversation. Of one that does not, nothing may be kept.
+    pub stored: bool,
 }
 
 /// A piece of an answer.

@@ -334,6 +334,10 @@ impl Directory {
         self.0.running.load(Ordering::Relaxed) >= self.0.options.running_turns
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
     pub(super) fn options(&self) -> &ConversationOptions {
         &self.0.options
     }

@@ -106,6 +106,7 @@ impl History {
             model: turn.options.model.clone(),
             synthetic: turn.options.synthetic.clone(),
             repeats: turn.retry_of.is_some(),
+            stored: true,
         })
     }
 }

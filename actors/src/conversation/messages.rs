@@ -73,7 +73,7 @@ pub struct NewConversation {
     pub details: Details,
     /// The first message.
     pub message: Option<NewMessage>,
-    /// Stored with the effect when there is no message.
+    /// Stored with the effect when there is no message: the `Idempotency-Key`'s row, or a client's own id of it.
     pub idempotency: Option<Row>,
 }
 

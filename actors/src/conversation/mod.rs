@@ -59,6 +59,7 @@ pub mod reader;
 pub mod record;
 pub mod rehearsal;
 pub mod sql;
+pub mod stateless;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -1,5 +1,6 @@
 //! The SQL of conversations: what an op writes, and what an actor or a reader loads.
 
+pub mod client_ids;
 pub(super) mod erasure;
 pub mod handovers;
 pub mod lists;
@@ -221,8 +222,9 @@ pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Tu
 
 /// Erases everything of a conversation but the event that says so, which the caller adds.
 pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
-    const BY_CONVERSATION: [&str; 6] = [
+    const BY_CONVERSATION: [&str; 7] = [
         "DELETE FROM handovers WHERE conversation_id = $1",
+        "DELETE FROM client_ids WHERE conversation_id = $1",
         "DELETE FROM unanswered WHERE conversation_id = $1",
         "DELETE FROM messages WHERE conversation_id = $1",
         "DELETE FROM turns WHERE conversation_id = $1",

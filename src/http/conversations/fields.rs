@@ -51,7 +51,7 @@ fn text(param: &str, text: String, longest: usize) -> Result<String, ApiError> {
     Ok(text)
 }
 
-pub(super) fn content(param: &str, content: String) -> Result<Arc<str>, ApiError> {
+pub(in crate::http) fn content(param: &str, content: String) -> Result<Arc<str>, ApiError> {
     text(param, content, CONTENT_LONGEST).map(Arc::from)
 }
 

@@ -74,6 +74,24 @@ impl From<String> for MessageBody {
     }
 }
 
+/// A customer's message in another dialect.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Foreign {
+    pub(in crate::http) content: String,
+    pub(in crate::http) model: Option<String>,
+    pub(in crate::http) client_message_id: Option<String>,
+    /// If a turn runs it is refused; else it waits.
+    pub(in crate::http) rejects: bool,
+}
+
+impl From<Foreign> for MessageBody {
+    fn from(foreign: Foreign) -> Self {
+        let Foreign { content, model, client_message_id, rejects } = foreign;
+        let on_busy = rejects.then_some(Busy::Reject);
+        Self { content, model, client_message_id, on_busy, ..Self::default() }
+    }
+}
+
 /// A message, checked.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Incoming {

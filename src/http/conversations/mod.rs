@@ -5,11 +5,11 @@ pub(super) mod changes;
 mod delivery;
 pub(super) mod fields;
 mod incoming;
-mod links;
+pub(super) mod links;
 pub(super) mod lists;
 pub(super) mod messages;
 mod refused;
-mod repeats;
+pub(super) mod repeats;
 pub(super) mod start;
 pub(super) mod streams;
 pub(super) mod turns;
@@ -29,8 +29,8 @@ use openclaw_actors::{
 };
 
 pub(super) use self::{
-    delivery::StopOnDrop,
-    incoming::{MessageBody, Sender},
+    delivery::{OnDisconnect, StopOnDrop},
+    incoming::{Foreign, Incoming, MessageBody, Sender},
     refused::refused,
 };
 use super::{

@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// Names of different credentials never meet.
-pub(super) fn scope<P>(caller: &Caller<P>) -> String {
+pub(in crate::http) fn scope<P>(caller: &Caller<P>) -> String {
     caller.credential()
 }
 
 /// A stored message or retry, as it was accepted.
-pub(super) async fn accepted(
+pub(in crate::http) async fn accepted(
     parts: &Parts,
     org: OrgId,
     effect: &Effect,

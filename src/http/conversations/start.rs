@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Where a conversation takes place unless it says.
-const DEFAULT_CHANNEL: &str = "api";
+pub(in crate::http) const DEFAULT_CHANNEL: &str = "api";
 
 /// As it comes. Everything may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -141,7 +141,8 @@ pub(in crate::http) async fn retry(
     }
 }
 
-async fn again(
+/// Begins the retry; says what is to be remembered of it.
+pub(in crate::http) async fn again(
     parts: Data<Parts>,
     key: ConversationKey,
     of: TurnId,

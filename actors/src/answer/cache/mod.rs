@@ -64,9 +64,10 @@ struct Kept {
     bytes: usize,
 }
 
-/// May an answer to this question be kept, or be one that was? Whoever asks again wants another one.
+/// May an answer to this question be kept, or be one that was? Whoever asks again wants another one, and what belongs
+/// to no conversation would never be erased.
 pub(super) fn is_standalone(question: &Question) -> bool {
-    !question.repeats && question.said.iter().all(|said| said.by == Speaker::Customer)
+    question.stored && !question.repeats && question.said.iter().all(|said| said.by == Speaker::Customer)
 }
 
 /// The key of an answer that was made of these parts, in this order.

@@ -126,6 +126,7 @@ async fn an_answer_streams_word_by_word_and_ends_with_what_is_known_of_it() {
         model: None,
         synthetic: None,
         repeats: false,
+        stored: true,
     };
     // One article makes no statistics: any hit is an answer here.
     let eager = Thresholds { answer: 0.0, suggest: 0.0 };

@@ -195,6 +195,7 @@ mod tests {
             model: None,
             synthetic: None,
             repeats: false,
+            stored: true,
         }
     }
 

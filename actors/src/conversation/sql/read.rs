@@ -46,6 +46,19 @@ pub async fn turn(
     row.map(Turn::try_from).transpose().attempting("read a turn")
 }
 
+/// The turn accepted last in a conversation of the caller's organization.
+///
+/// # Errors
+/// The store failed.
+pub async fn last_turn(store: &Store, (org, id): ConversationKey) -> Result<Option<Turn>, StoreError> {
+    const SELECT: &str = "
+        SELECT * FROM turns WHERE conversation_id = $1 AND org_id = $2 ORDER BY accepted_sequence DESC LIMIT 1";
+    let row: Option<TurnRow> =
+        on_pool!(store, |pool| sqlx::query_as(SELECT).bind(id).bind(org).fetch_optional(pool).await)
+            .attempting("read the last turn")?;
+    row.map(Turn::try_from).transpose().attempting("read a turn")
+}
+
 /// A message of a conversation of the caller's organization.
 ///
 /// # Errors
@@ -70,7 +83,7 @@ pub async fn message(
 ///
 /// # Errors
 /// The store failed.
-pub(in crate::conversation) async fn client_message(
+pub async fn client_message(
     store: &Store,
     (org, id): ConversationKey,
     client_id: &str,

@@ -246,7 +246,10 @@ impl Change {
     }
 
     fn add_reply(&mut self, turn: &Turn, ending: &Ending, text: &str) -> MessageId {
-        let blank = self.blank_message(Role::Assistant, text.into());
+        let blank = Message {
+            id: MessageId::of_reply_to(turn.id),
+            ..self.blank_message(Role::Assistant, text.into())
+        };
         let reply = match ending {
             Ending::Completed(finished) => Message {
                 citations: Arc::new(finished.citations.clone()),

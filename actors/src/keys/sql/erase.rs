@@ -26,8 +26,10 @@ const ERASED_AT_ONCE: i64 = 200;
 
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
-const ERASE_CONVERSATIONS: [&str; 9] = [
+const ERASE_CONVERSATIONS: [&str; 10] = [
     "DELETE FROM handovers WHERE conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
+    "DELETE FROM client_ids WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM unanswered WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
@@ -50,13 +52,14 @@ const ERASE_CONVERSATIONS: [&str; 9] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 20] = [
+const ERASE_ORGANIZATION: [&str; 21] = [
     "DELETE FROM webhook_replays WHERE org_id = $1",
     "DELETE FROM handovers WHERE org_id = $1",
     "DELETE FROM webhook_attempts WHERE org_id = $1",
     "DELETE FROM webhook_deliveries WHERE org_id = $1",
     "DELETE FROM webhook_bodies WHERE org_id = $1",
     "DELETE FROM webhooks WHERE org_id = $1",
+    "DELETE FROM client_ids WHERE org_id = $1",
     "DELETE FROM unanswered WHERE org_id = $1",
     "DELETE FROM messages WHERE org_id = $1",
     "DELETE FROM turns WHERE org_id = $1",
