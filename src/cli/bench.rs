@@ -5,6 +5,7 @@ pub(super) mod bare;
 mod blocks;
 mod client;
 mod commits;
+pub(super) mod hooks;
 mod idle;
 mod load;
 mod options;

@@ -45,6 +45,8 @@ enum Command {
     Bench(bench::Bench),
     #[command(hide = true)]
     Bare(bench::bare::Bare),
+    #[command(hide = true)]
+    BareWebhooks(bench::hooks::bare::BareHooks),
     Config(config::Config),
     Doctor(doctor::Doctor),
     Health(health::Health),
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Chat(chat) => chat.run(),
         Command::Bench(bench) => bench.run(),
         Command::Bare(bare) => bare.run(),
+        Command::BareWebhooks(bare) => bare.run(),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Health(health) => health.run(),

@@ -227,7 +227,7 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
         (&["--key", "x"][..], "--url"),
         (&["--url", "http://127.0.0.1:1"], "--key"),
         (&["--url", "ftp://x", "--key", "x"], "it must look like"),
-        (&["--scenario", "storm"], "stream, long, resume, slow-readers, restart, accept, idle"),
+        (&["--scenario", "storm"], "stream, long, resume, slow-readers, restart, accept, idle, webhooks"),
         (&["--rate", "0"], "more than 0"),
         (&["--rate", "5", "--concurrency", "5"], "cannot be used with"),
         (&["--concurrency", "0"], "1.."),
@@ -242,6 +242,8 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
     }
     for (arguments, told) in [
         (&["--url", "http://127.0.0.1:1", "--key", "x", "--scenario", "restart"][..], "needs a private one"),
+        (&["--url", "http://127.0.0.1:1", "--key", "x", "--scenario", "webhooks"], "receivers of its own"),
+        (&["--scenario", "webhooks", "--requests", "5"], "use --duration"),
         (&["--scenario", "long", "--against-bare"], "compares streams and accepts"),
         (&["--scenario", "idle", "--rate", "5"], "use --concurrency"),
         (&["--scenario", "idle", "--rate-limited"], "has a limit of its own"),
@@ -354,6 +356,32 @@ const LIES: [Lie; 9] = [
     ("a position goes back", |events| events[4].1 = "3.1".to_owned(), "the event's id is"),
     ("it speaks of another turn", |events| events[4].2["turn_id"] = json!("turn_2"), "outside its turn"),
 ];
+
+#[test]
+fn deliveries_are_measured_by_receivers_that_check_every_signature_and_miss_none() {
+    let quick = ["--scenario", "webhooks", "--backlog", "320", "--duration", "0.5", "--rate", "20", "--json"];
+    let output = bench_in_private(&[&quick[..], &["--concurrency", "4", "--against-bare"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let report = report(&output);
+    assert_eq!((&report["wrong"], &report["errors"]), (&json!(0), &json!(0)), "{report}");
+    let told = &report["webhooks"];
+    assert_eq!((&told["backlog"]["deliveries"], &told["backlog"]["endpoints"]), (&json!(320), &json!(16)));
+    for part in ["backlog", "end_to_end"] {
+        for name in ["per_second", "cpu_ms_each", "rss_mib", "peak_rss_mib"] {
+            assert!(number(&told[part][name]) > 0.0, "{part} {name}: {report}");
+        }
+    }
+    for part in ["alone", "beside"] {
+        assert!(number(&told[part]["events"]) > 0.0, "{report}");
+        is_spread(&told[part]["request_to_receipt_ms"]);
+    }
+    let ratio = number(&told["beside"]["request_to_receipt_ms"]["p99"])
+        / number(&told["alone"]["request_to_receipt_ms"]["p99"]);
+    assert!((number(&told["beside_over_alone_p99"]) - ratio).abs() < 0.001, "{report}");
+    assert!(number(&told["hung"]) > 0.0 && number(&told["failed"]) > 0.0, "they were at it: {report}");
+    assert_eq!((&told["repeated"], &told["bare"]["deliveries"]), (&json!(0), &json!(320)));
+    assert!(number(&told["cpu_over_bare"]) > 0.0 && number(&told["per_second_over_bare"]) > 0.0, "{report}");
+}
 
 #[test]
 fn a_queue_at_a_slow_server_shows_in_the_open_loop() {

@@ -41,6 +41,15 @@ pub fn answered(org: OrgId, question: &str, answer: &str) -> Option<Op> {
     Some(op)
 }
 
+/// A conversation begun without a message, with what is to be delivered of that. `None`: the rules would refuse it.
+#[must_use]
+pub fn without_message(org: OrgId, channel: &str, outbox: &Outbox) -> Option<Op> {
+    let key: ConversationKey = (org, ConversationId::generate());
+    let details = Details { channel: channel.to_owned(), ..Details::default() };
+    let begun = NewConversation { key, details, message: None, idempotency: None };
+    Some(State::start(begun, Timestamp::now()).ok()?.to_op(outbox))
+}
+
 fn begun(org: OrgId, question: &str) -> Option<(Op, State)> {
     let key: ConversationKey = (org, ConversationId::generate());
     let message = NewMessage {

@@ -39,6 +39,12 @@ pub(super) enum Fault {
     StoredText,
     #[error("{got} conversations are stored, not the {expected} that were begun")]
     Conversations { expected: usize, got: usize },
+    #[error("{0} events were stored and did not come")]
+    Undelivered(u64),
+    #[error("{0} events came more than once, although nothing broke")]
+    Repeated(u64),
+    #[error("{0} requests came without a good signature, or were no event")]
+    Forged(u64),
 }
 
 impl From<Unreadable> for Fault {

@@ -69,6 +69,12 @@ impl Target {
         .into_bytes()
     }
 
+    /// A PATCH.
+    pub(super) fn patch(&self, path: &str, body: &Value) -> Vec<u8> {
+        let post = self.post(path, body);
+        [b"PATCH", &post[b"POST".len()..]].concat()
+    }
+
     /// A GET with further header lines.
     pub(super) fn get(&self, path: &str, headers: &str) -> Vec<u8> {
         let (host, prefix, key) = (&self.host, &self.prefix, &self.key);
@@ -87,6 +93,12 @@ struct Accepted {
     conversation: Named,
     message: Said,
     turn: Begun,
+}
+
+/// The answer to a conversation without a message.
+#[derive(Deserialize)]
+struct Started {
+    conversation: Named,
 }
 
 #[derive(Deserialize)]
@@ -330,6 +342,18 @@ impl Client {
             return Err(Fault::Senseless.into());
         }
         Ok(Took { first_token: None, completion: since.elapsed(), words: 0 })
+    }
+
+    /// Begins a conversation without a message. Says which.
+    pub(super) async fn begin(&mut self, request: &[u8], since: Instant) -> Result<(String, Took), Failure> {
+        self.waits.begin(since);
+        let begun = match timeout(ANSWERED_WITHIN, self.call(request)).await {
+            Ok(Ok(body)) => serde_json::from_slice(&body).map_err(|_| Fault::Senseless.into()),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(too_slow()),
+        };
+        let Started { conversation } = self.settle(begun)?;
+        Ok((conversation.id, Took { first_token: None, completion: since.elapsed(), words: 0 }))
     }
 
     /// Sends a request and reads the answer's whole body; what is not 2xx is a failure.

@@ -18,6 +18,9 @@ const CONCURRENCY: usize = 64;
 /// Long enough for a p99 of a few thousand answers.
 const DURATION_SECONDS: f64 = 10.0;
 
+/// Deliveries that wait where webhooks are measured: what an endpoint misses in an hour of a busy day.
+const BACKLOG: u64 = 100_000;
+
 /// Clients beyond this need more ports than one address has.
 const MOST_CLIENTS: u64 = 50_000;
 
@@ -58,6 +61,9 @@ pub(in crate::cli) struct Options {
     /// Store so many answered conversations before the private server starts
     #[arg(long, value_name = "N", conflicts_with = "url", default_value_t = 0, hide_default_value = true)]
     pub(super) conversations: u64,
+    /// Deliveries of the backlog that webhooks begins with
+    #[arg(long, value_name = "N", default_value_t = BACKLOG, value_parser = clap::value_parser!(u64).range(16..))]
+    pub(super) backlog: u64,
     /// Bring so many conversations into the private server's memory before anything is measured
     #[arg(long, value_name = "N", conflicts_with = "url", default_value_t = 0, hide_default_value = true)]
     pub(super) live: u64,
@@ -110,6 +116,11 @@ impl Options {
         }
     }
 
+    /// Requests per second, where they are said.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
     pub(super) fn amount(&self) -> Amount {
         match self.requests {
             Some(requests) => Amount::Requests(requests),
@@ -121,6 +132,12 @@ impl Options {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let is_private = self.url.is_none();
         match self.scenario {
+            Scenario::Webhooks if !is_private => {
+                Err("webhooks brings receivers of its own: it needs a private server, not --url")
+            }
+            Scenario::Webhooks if self.requests.is_some() => {
+                Err("webhooks measures stretches of time: use --duration and --backlog, not --requests")
+            }
             Scenario::Restart if !is_private => {
                 Err("restart kills the server: it needs a private one, not --url")
             }

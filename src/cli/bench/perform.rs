@@ -12,7 +12,7 @@ use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     client::{Client, Target},
-    commits, idle,
+    commits, hooks, idle,
     load::{Amount, Pace, Subject},
     options::{Model, Options},
     process::Memory,
@@ -67,6 +67,12 @@ impl Stage {
         // A process that is killed takes its figures with it.
         let process = process.filter(|_| options.scenario != Scenario::Restart);
         let mut ours = Subject::new(Rc::clone(&target), process, &done);
+        if options.scenario == Scenario::Webhooks {
+            let told = hooks::run(options, self.server()?, &mut ours, &progress).await?;
+            let mut report = self.report(options, &ours);
+            report.webhooks = Some(told);
+            return Ok(report);
+        }
         progress.say("bringing conversations to life");
         self.bring_to_life(options, &done).await?;
         progress.say("");
@@ -111,6 +117,7 @@ impl Stage {
             database_url: options.database_url.clone(),
             rate_limited: options.rate_limited,
             stored: options.conversations,
+            settings: if options.scenario == Scenario::Webhooks { &hooks::SETTINGS } else { &[] },
         };
         progress.say("starting a private server");
         let told = |stored| progress.say(&format!("{stored} conversations are stored"));

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use serde::Serialize;
 
 use super::{
+    hooks::Told,
     idle::Idle,
     load::Subject,
     process::{Cpu, Memory},
@@ -41,6 +42,7 @@ pub(super) struct Report {
     /// How long the server was away, each time that it was killed.
     pub(super) away_ms: Vec<f64>,
     pub(super) idle: Option<Idle>,
+    pub(super) webhooks: Option<Told>,
     /// Conversations that were stored, and that were live, before anything was measured.
     pub(super) stored_conversations: u64,
     pub(super) live_conversations: u64,
@@ -95,7 +97,7 @@ pub(super) struct Ratio {
     requests_per_second: Option<f64>,
 }
 
-fn rounded(value: f64, digits: i32) -> f64 {
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (value * scale).round() / scale
 }
@@ -110,7 +112,7 @@ fn us_per_answer(cpu_seconds: f64, tally: &Tally) -> Option<f64> {
     (answers > 0.0).then(|| rounded(cpu_seconds * 1e6 / answers, 1))
 }
 
-fn over(ours: Option<f64>, bare: Option<f64>) -> Option<f64> {
+pub(super) fn over(ours: Option<f64>, bare: Option<f64>) -> Option<f64> {
     Some(rounded(ours? / bare.filter(|bare| *bare > 0.0)?, 3))
 }
 
@@ -137,6 +139,7 @@ impl Report {
             resumed_ms: tally.resumed.spread(),
             away_ms: Vec::new(),
             idle: None,
+            webhooks: None,
             stored_conversations: 0,
             live_conversations: 0,
             server: None,

@@ -44,6 +44,8 @@ pub(super) enum Scenario {
     Accept,
     /// Open streams on which nothing happens, and a clean restart under them
     Idle,
+    /// Events that endpoints are told of: a backlog, new ones, and beside endpoints that hang and fail
+    Webhooks,
 }
 
 impl Scenario {
@@ -59,6 +61,9 @@ impl Scenario {
 /// What was acknowledged and read: the conversation, and its answer's text.
 pub(super) type Ledger = Vec<(String, String)>;
 
+/// Conversations that were begun, when that was due, and when it was answered.
+pub(super) type Begun = Vec<(String, Instant, Instant)>;
+
 /// What the clients of a scenario send: made once, because making it costs as much as sending it.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -70,6 +75,7 @@ pub(super) struct Work {
     run: String,
     number: Cell<u64>,
     pub(super) ledger: RefCell<Ledger>,
+    pub(super) told: RefCell<Begun>,
 }
 
 impl Work {
@@ -78,6 +84,7 @@ impl Work {
             Scenario::Accept => {
                 json!({ "channel": "bench", "message": target.message(), "stream": false, "wait_seconds": 0 })
             }
+            Scenario::Webhooks => json!({ "channel": "healthy" }),
             _ => json!({ "channel": "bench", "message": target.message(), "stream": true }),
         };
         Self {
@@ -87,6 +94,7 @@ impl Work {
             run: RequestId::generate().to_string().replace(RequestId::PREFIX, "bench_"),
             number: Cell::new(0),
             ledger: RefCell::default(),
+            told: RefCell::default(),
         }
     }
 
@@ -106,6 +114,11 @@ impl Work {
                 _ => client.go_on(&next_message(client), since).await,
             },
             Scenario::Accept => client.accept(&self.start, since).await,
+            Scenario::Webhooks => {
+                let (conversation, took) = client.begin(&self.start, since).await?;
+                self.told.borrow_mut().push((conversation, since, Instant::now()));
+                Ok(took)
+            }
             Scenario::Resume => self.resume(client, since, false).await,
             Scenario::Restart => {
                 let took = self.resume(client, since, true).await?;

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{options::Model, process::Memory};
+use super::{hooks::bare::Posted, options::Model, process::Memory};
 
 pub(super) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,7 +62,7 @@ const ANSWER: &str = "Your parcel is on its way. It left our warehouse this morn
 const LAST_LINES: usize = 5;
 
 /// What a private server's key may do.
-const SCOPES: &str = "conversations:read,conversations:write";
+const SCOPES: &str = "conversations:read,conversations:write,webhooks:read,webhooks:write";
 
 /// A child that listens. Dropped, it is killed.
 #[derive(Debug)]
@@ -137,10 +137,7 @@ impl Store {
 
     /// Stores answered conversations, as the server's own writer would.
     async fn fill(&self, org: OrgId, count: u64, stored: impl Fn(u64)) -> Result<(), Failed> {
-        let store = match &self.database_url {
-            Some(url) => actors::Store::connect_postgres(url).await?,
-            None => actors::Store::open_sqlite(&self.data).await?,
-        };
+        let store = self.open().await?;
         let writer = Writer::start(&store, "bench").await?;
         let mut left = count;
         while left > 0 {
@@ -153,6 +150,31 @@ impl Store {
         writer.close().await;
         store.close().await;
         Ok(())
+    }
+
+    /// Begins so many conversations on each channel, whose events wait for the webhooks that there are.
+    async fn fill_webhooks(&self, org: OrgId, channels: &[(&str, u64)]) -> Result<(), Failed> {
+        let store = self.open().await?;
+        let writer = Writer::start(&store, "bench").await?;
+        for (channel, count) in channels {
+            let mut left = *count;
+            while left > 0 {
+                let ops = (0..left.min(STORED_AT_ONCE))
+                    .filter_map(|_| rehearsal::without_message(org, channel, writer.outbox()));
+                try_join_all(ops.map(|op| writer.commit(op))).await?;
+                left -= left.min(STORED_AT_ONCE);
+            }
+        }
+        writer.close().await;
+        store.close().await;
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<actors::Store, Failed> {
+        Ok(match &self.database_url {
+            Some(url) => actors::Store::connect_postgres(url).await?,
+            None => actors::Store::open_sqlite(&self.data).await?,
+        })
     }
 
     /// Runs an offline command and reads the JSON that it prints.
@@ -174,6 +196,8 @@ pub(super) struct Plan {
     pub(super) rate_limited: bool,
     /// Answered conversations that are stored before it starts.
     pub(super) stored: u64,
+    /// Settings of its own, as its environment.
+    pub(super) settings: &'static [(&'static str, &'static str)],
 }
 
 /// A server of this run's own, with a key to it.
@@ -186,6 +210,8 @@ pub(super) struct PrivateServer {
     /// Of the first start.
     pub(super) ready: Duration,
     model: Model,
+    settings: &'static [(&'static str, &'static str)],
+    org: OrgId,
     store: Store,
     place: TempDir,
 }
@@ -205,9 +231,19 @@ impl PrivateServer {
             store.fill(org.parse()?, plan.stored, stored).await?;
         }
         let log = place.path().join(LOG);
-        let running = Listening::start(serve(&store, &plan.model, ANY_PORT)?, &log).await?;
+        let running = Listening::start(serve(&store, &plan.model, plan.settings, ANY_PORT)?, &log).await?;
         let (idle, ready) = (Memory::of(running.pid), running.ready);
-        Ok(Self { running, key, idle, ready, model: plan.model, store, place })
+        Ok(Self {
+            running,
+            key,
+            idle,
+            ready,
+            model: plan.model,
+            settings: plan.settings,
+            org: org.parse()?,
+            store,
+            place,
+        })
     }
 
     /// Kills it without a word and starts it again, on the same data and port.
@@ -233,7 +269,8 @@ impl PrivateServer {
     pub(super) async fn start_again(&mut self) -> Result<(), Failed> {
         let address = self.running.address.to_string();
         let log = self.place.path().join(LOG);
-        self.running = Listening::start(serve(&self.store, &self.model, &address)?, &log).await?;
+        self.running =
+            Listening::start(serve(&self.store, &self.model, self.settings, &address)?, &log).await?;
         Ok(())
     }
 
@@ -244,6 +281,29 @@ impl PrivateServer {
         let mut command = program()?;
         command.arg("bare").arg("--answer").arg(file).args(self.model.pace());
         Listening::start(command, &self.place.path().join("log-of-bare")).await
+    }
+
+    /// Stores events that wait for webhooks, beside the server.
+    pub(super) async fn fill_webhooks(&self, channels: &[(&str, u64)]) -> Result<(), Failed> {
+        self.store.fill_webhooks(self.org, channels).await
+    }
+
+    /// The baseline of webhooks: that body, so often, to those receivers.
+    pub(super) async fn bare_webhooks(
+        &self,
+        body: &[u8],
+        count: u64,
+        to: &[SocketAddr],
+    ) -> Result<Posted, Failed> {
+        let file = self.place.path().join("body");
+        fs::write(&file, body)?;
+        let mut command = program()?;
+        command.arg("bare-webhooks").arg("--body").arg(file).args(["--count", &count.to_string(), "--to"]);
+        let output = command.args(to.iter().map(ToString::to_string)).stdin(Stdio::null()).output().await?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned().into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Where a baseline of its own may keep something, on the same disk.
@@ -258,10 +318,10 @@ impl PrivateServer {
     }
 }
 
-fn serve(store: &Store, model: &Model, listen: &str) -> Result<Command, Failed> {
+fn serve(store: &Store, model: &Model, settings: &[(&str, &str)], listen: &str) -> Result<Command, Failed> {
     let mut command = program()?;
     command.args(["serve", "--listen", listen, "--model", "synthetic"]);
-    command.args(store.arguments()).envs(model.settings()).envs(SETTINGS);
+    command.args(store.arguments()).envs(model.settings()).envs(SETTINGS).envs(settings.iter().copied());
     Ok(command)
 }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::{Ratio, Report, Server};
-use crate::cli::bench::tally::Spread;
+use crate::cli::bench::{
+    hooks::{Drained, Told},
+    tally::Spread,
+};
 
 /// A row of the table of waits.
 fn waits(f: &mut fmt::Formatter<'_>, name: &str, spread: Option<Spread>) -> fmt::Result {
@@ -60,6 +63,9 @@ impl fmt::Display for Report {
         if let Some(idle) = &self.idle {
             write!(f, "{idle}")?;
         }
+        if let Some(told) = &self.webhooks {
+            write!(f, "{told}")?;
+        }
         if let Some(server) = &self.server {
             write!(f, "\n{server}")?;
         }
@@ -74,6 +80,42 @@ impl fmt::Display for Report {
         }
         if let Some(load) = self.load_average {
             writeln!(f, "load average {load}, {} s of CPU for the generator", self.generator_cpu_seconds)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drained = |f: &mut fmt::Formatter<'_>, name: &str, drained: &Drained| {
+            let Drained { deliveries, seconds, per_second, cpu_ms_each, .. } = drained;
+            writeln!(f, "{name}  {deliveries} in {seconds} s: {per_second}/s, {cpu_ms_each} ms of CPU each")?;
+            let threads = drained.cpu_ms_each_by_threads.iter().filter(|(_, each)| *each > 0.0);
+            let threads: Vec<String> = threads.map(|(name, each)| format!("{name} {each}")).collect();
+            writeln!(
+                f,
+                "            {}; {} MiB, {} at most",
+                threads.join(", "),
+                drained.rss_mib,
+                drained.peak_rss_mib
+            )
+        };
+        drained(f, "backlog   ", &self.backlog)?;
+        drained(f, "end to end", &self.end_to_end)?;
+        let head = ["mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
+        write!(f, "\n{:<22}", format!("ms at {}/s", self.rate))?;
+        head.iter().try_for_each(|name| write!(f, "{name:>9}"))?;
+        writeln!(f)?;
+        waits(f, "request to receipt", self.alone.request_to_receipt_ms)?;
+        waits(f, "answer to receipt", self.alone.answer_to_receipt_ms)?;
+        waits(f, "beside: request", self.beside.request_to_receipt_ms)?;
+        waits(f, "beside: answer", self.beside.answer_to_receipt_ms)?;
+        let ratio = number(self.beside_over_alone_p99);
+        writeln!(f, "p99 beside an endpoint that hangs and one that fails: {ratio} times that alone")?;
+        if let Some(bare) = &self.bare {
+            let (cpu, rate) = (number(self.cpu_over_bare), number(self.per_second_over_bare));
+            writeln!(f, "bare    {}/s, {} ms of CPU each", bare.per_second, bare.cpu_ms_each)?;
+            writeln!(f, "ratio   CPU {cpu}, per second {rate}")?;
         }
         Ok(())
     }
