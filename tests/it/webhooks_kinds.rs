@@ -45,6 +45,10 @@ fn every_type_of_the_table_arrives_once_for_each_time_it_happens_and_turns_do_no
     org.post(&format!("{path}/messages"), again).status(200);
     org.post(&format!("{path}/rating"), json!({"score": 5})).status(200);
     let log = org.get(&format!("{path}/events?limit=100")).status(200);
+    // Of what is erased nothing is sent any more.
+    eventually("what happened so far is settled", || {
+        (server.number("SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'pending'") == 0).then_some(())
+    });
     org.delete(&path).status(204);
     for name in ["good", "bad"] {
         org.put(&format!("/v1/knowledge/external/{name}"), json!({"title": name, "content": "Words."}))

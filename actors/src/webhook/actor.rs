@@ -4,6 +4,7 @@
 //! the dispatcher brings it back.
 
 use std::{
+    cell::RefCell,
     collections::{HashSet, VecDeque},
     rc::Rc,
     sync::Arc,
@@ -14,14 +15,13 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, fut::ActorFutureExt,
     fut::wrap_future,
 };
-use tokio::time::Instant;
+use tokio::{task::spawn_local, time::Instant};
 use tracing::{debug, warn};
 
 use super::{
     Shared,
-    attempt::{self, Outcome},
+    attempt::{self, Desk, Outcome},
     endpoint::Webhook,
-    exchange::Exchange,
     schedule::Health,
     sql::{
         self,
@@ -37,10 +37,10 @@ use crate::{
 };
 
 /// Deliveries read at once: a few times what may be under way, so that reading is never waited for.
-const READ_AHEAD: i64 = 64;
+const READ_AHEAD: i64 = 96;
 
 /// Few enough left to read the next.
-const LOW: usize = 16;
+const LOW: usize = 32;
 
 /// An endpoint with nothing to do for longer has no actor.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
@@ -53,21 +53,33 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 #[rtype(result = "()")]
 pub(super) struct Grown;
 
+/// Attempts have ended.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+struct SomeEnded;
+
 /// See the module.
 pub(super) struct EndpointActor {
+    desk: Rc<Desk>,
     shared: Arc<Shared>,
     org: OrgId,
     id: WebhookId,
-    exchange: Rc<Exchange>,
     webhook: Option<Rc<Webhook>>,
     health: Health,
     queue: VecDeque<Due>,
     /// In the queue or under way.
     held: HashSet<DeliveryId>,
     in_flight: usize,
+    /// Attempts that ended and were not looked at yet: each of many attempts wakes the actor, not each its own future.
+    ended: Rc<RefCell<Vec<(DeliveryId, Outcome)>>>,
     loading: bool,
     /// The store may have more that is due.
     more: bool,
+    /// Something may wait that is not due yet, and when, as far as it is known.
+    asks_when: bool,
+    next: Option<Timestamp>,
+    /// There was nothing to do for a while.
+    has_rested: bool,
     timer: Option<SpawnHandle>,
     _lifeline: Lifeline,
 }
@@ -78,11 +90,13 @@ struct Loaded {
     due: Vec<Due>,
     /// Nothing else is due.
     all: bool,
+    /// It was asked when something may come that is not due yet.
+    asked_when: bool,
     next: Option<Timestamp>,
 }
 
 impl EndpointActor {
-    pub(super) fn new(shared: Arc<Shared>, (org, id): (OrgId, WebhookId), exchange: Rc<Exchange>) -> Self {
+    pub(super) fn new(desk: Rc<Desk>, (org, id): (OrgId, WebhookId)) -> Self {
         let lifeline = Lifeline::new(move |end| {
             if end == End::Panicked {
                 warn!(webhook.id = %id, "an endpoint's actor panicked; what it was sending goes on when its lease ends");
@@ -90,17 +104,21 @@ impl EndpointActor {
             }
         });
         Self {
-            shared,
+            shared: Arc::clone(&desk.shared),
+            desk,
             org,
             id,
-            exchange,
             webhook: None,
             health: Health::default(),
             queue: VecDeque::new(),
             held: HashSet::new(),
             in_flight: 0,
+            ended: Rc::default(),
             loading: false,
             more: true,
+            asks_when: true,
+            next: None,
+            has_rested: false,
             timer: None,
             _lifeline: lifeline,
         }
@@ -156,38 +174,64 @@ impl EndpointActor {
     fn start(&mut self, due: Due, ctx: &mut Context<Self>) {
         let Some(webhook) = self.webhook.clone() else { return };
         self.in_flight += 1;
-        let (shared, exchange) = (Arc::clone(&self.shared), Rc::clone(&self.exchange));
-        let id = due.id;
-        let attempt = async move {
+        self.has_rested = false;
+        let (desk, id) = (Rc::clone(&self.desk), due.id);
+        let (ended, actor) = (Rc::clone(&self.ended), ctx.address());
+        spawn_local(async move {
             // Those who wait are served in turn. None is to be had any more once the server stops.
-            let Ok(_place) = shared.places.acquire().await else { return Outcome::NotNow };
-            attempt::make(&shared, &exchange, &webhook, due).await
-        };
-        ctx.spawn(wrap_future(attempt).map(move |outcome, act: &mut Self, ctx| act.ended(id, outcome, ctx)));
+            let outcome = match desk.shared.places.acquire().await {
+                Ok(_place) => attempt::make(&desk, &webhook, due).await,
+                Err(_) => Outcome::NotNow,
+            };
+            ended.borrow_mut().push((id, outcome));
+            // A full mailbox means that the actor is about to look anyhow.
+            drop(actor.try_send(SomeEnded));
+        });
     }
 
-    fn ended(&mut self, id: DeliveryId, outcome: Outcome, ctx: &mut Context<Self>) {
-        self.in_flight -= 1;
-        self.held.remove(&id);
+    /// Looks at what ended, and goes on.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        let ended = std::mem::take(&mut *self.ended.borrow_mut());
+        for (id, outcome) in &ended {
+            self.in_flight -= 1;
+            self.held.remove(id);
+            self.learn(*outcome);
+        }
+        if ended.iter().any(|(_, outcome)| *outcome == Outcome::NotNow) {
+            self.let_go();
+            self.more = true;
+            return self.wake_after(ASK_AGAIN_AFTER, ctx);
+        }
+        self.pump(ctx);
+        if !ended.is_empty() && self.is_done() {
+            self.rest(ctx);
+        }
+    }
+
+    /// Everything that was read is settled.
+    fn is_done(&self) -> bool {
+        self.queue.is_empty() && self.in_flight == 0 && !self.loading
+    }
+
+    fn learn(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Took => {
-                self.health.succeeded();
+            Outcome::Took(took) => {
+                // While it was left alone, only what somebody asked for was read.
+                self.more |= self.health.is_failing();
+                self.health.succeeded(took);
                 self.note_failing(false);
             }
             Outcome::Failed(asked) => {
                 self.health.failed(&self.shared.schedule, asked, Instant::now());
                 self.note_failing(true);
             }
-            Outcome::Nothing => {}
-            Outcome::NotNow => {
-                self.let_go();
-                self.wake_after(ASK_AGAIN_AFTER, ctx);
-                return;
-            }
+            Outcome::Nothing | Outcome::NotNow => {}
         }
         // The next of its conversation, or itself once more.
-        self.more = true;
-        self.pump(ctx);
+        let is_ordered = self.webhook.as_ref().is_some_and(|webhook| webhook.ordered);
+        let may_come_again = !matches!(outcome, Outcome::Took(_));
+        self.more |= is_ordered || may_come_again;
+        self.asks_when |= may_come_again;
     }
 
     /// As it was stored with the attempt, so that it is not stored again with each.
@@ -206,6 +250,7 @@ impl EndpointActor {
         let shared = Arc::clone(&self.shared);
         let (org, id, known) = (self.org, self.id, self.held.len() as i64);
         let redeliveries = self.health.left_alone_until(Instant::now()).is_some();
+        let asked_when = std::mem::take(&mut self.asks_when);
         let loaded = async move {
             let now = Timestamp::now();
             let webhook = sql::get(&shared.store, &shared.keys, org, id).await?;
@@ -214,8 +259,9 @@ impl EndpointActor {
             let due =
                 deliveries::due(&shared.store, id, Wanted { ordered, redeliveries }, now, limit).await?;
             let all = (due.len() as i64) < limit;
-            let next = if all { deliveries::next_due(&shared.store, id, now).await? } else { None };
-            Ok(Loaded { webhook, due, all, next })
+            let next =
+                if all && asked_when { deliveries::next_due(&shared.store, id, now).await? } else { None };
+            Ok(Loaded { webhook, due, all, asked_when, next })
         };
         ctx.spawn(wrap_future(loaded).map(|loaded, act: &mut Self, ctx| {
             act.loading = false;
@@ -224,11 +270,12 @@ impl EndpointActor {
     }
 
     fn loaded(&mut self, loaded: Result<Loaded, StoreError>, ctx: &mut Context<Self>) {
-        let Loaded { webhook, due, all, next } = match loaded {
+        let Loaded { webhook, due, all, asked_when, next } = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 debug!(webhook.id = %self.id, %error, "what is to be delivered was not read");
                 self.more = true;
+                self.asks_when = true;
                 self.wake_after(ASK_AGAIN_AFTER, ctx);
                 return;
             }
@@ -248,22 +295,28 @@ impl EndpointActor {
             }
         }
         self.more |= !all;
+        self.next = next;
+        // Where nothing waits, nothing will until an attempt fails.
+        self.asks_when |= asked_when && (!all || next.is_some());
         self.pump(ctx);
-        if self.queue.is_empty() && self.in_flight == 0 && !self.loading {
-            self.rest(next, ctx);
+        if self.is_done() {
+            self.rest(ctx);
         }
     }
 
     /// Nothing is to be done now. An endpoint that fails keeps its actor, which counts the failures.
-    fn rest(&mut self, next: Option<Timestamp>, ctx: &mut Context<Self>) {
+    fn rest(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         if let Some(until) = self.health.left_alone_until(now) {
             return self.wake_after(until - now, ctx);
         }
-        let wait = next.map(|next| (next.0 - Timestamp::now().0).max(1) as u64).map(Duration::from_millis);
+        let wait =
+            self.next.map(|next| (next.0 - Timestamp::now().0).max(1) as u64).map(Duration::from_millis);
         match wait.filter(|wait| *wait <= IDLE_AFTER) {
             Some(wait) => self.wake_after(wait, ctx),
-            None if self.health.is_failing() => self.wake_after(IDLE_AFTER, ctx),
+            None if self.health.is_failing() || !std::mem::replace(&mut self.has_rested, true) => {
+                self.wake_after(IDLE_AFTER, ctx);
+            }
             None => ctx.stop(),
         }
     }
@@ -293,6 +346,14 @@ impl Handler<Grown> for EndpointActor {
 
     fn handle(&mut self, _: Grown, ctx: &mut Self::Context) {
         self.more = true;
-        self.pump(ctx);
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<SomeEnded> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SomeEnded, ctx: &mut Self::Context) {
+        self.go_on(ctx);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use super::{
     Shared,
     endpoint::Webhook,
     exchange::{Answer, Exchange, Failure, Message},
+    ledger::{Begun, Ledger, PATIENCE},
     schedule::{ATTEMPTS, draw},
     sql::{
         self,
@@ -25,12 +27,6 @@ use crate::{
     writer::{Op, WriteError},
 };
 
-/// How long after the deadline of an attempt the next may begin if nothing is known of it: long beside a commit.
-const LEASE_GRACE: Duration = Duration::from_secs(1);
-
-/// How long what came of an attempt can wait for others to be stored with it.
-const PATIENCE: Duration = Duration::from_millis(1);
-
 /// How often it is tried to store that, and how long after each other: then the delivery goes on when its lease ends.
 const STORE_TRIES: u32 = 20;
 const STORE_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -41,8 +37,8 @@ const DISABLED_AFTER_MS: i64 = 5 * 24 * 3_600 * 1_000;
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It took what it was sent.
-    Took,
+    /// It took what it was sent, within that time.
+    Took(Duration),
     /// It did not, and may have asked to be left alone for that long.
     Failed(Option<Duration>),
     /// Nothing was sent: somebody else has the delivery, or it is settled.
@@ -51,61 +47,77 @@ pub(super) enum Outcome {
     NotNow,
 }
 
-/// Makes one attempt at a delivery.
-pub(super) async fn make(shared: &Shared, exchange: &Exchange, webhook: &Rc<Webhook>, due: Due) -> Outcome {
-    let Some(body) = due.body.clone() else { return settle_unsent(shared, &due, "cancelled").await };
-    if due.attempt_count >= ATTEMPTS {
-        // The last one was cut off by a crash; it counts.
-        return settle_unsent(shared, &due, "exhausted").await;
-    }
-    let schedule = &shared.schedule;
-    let at = Timestamp::now();
-    let lease = at.plus_ms((schedule.timeout + LEASE_GRACE).as_millis() as i64);
-    let mut begin = Op::default();
-    deliveries::begin(&mut begin, webhook.org, &due, at, lease);
-    match shared.writer.commit(begin).await {
-        Ok(()) => {}
-        Err(WriteError::Conflict) => return Outcome::Nothing,
-        Err(error) => {
-            debug!(%error, "an attempt was not begun");
-            return Outcome::NotNow;
-        }
-    }
-    let began = Instant::now();
-    let message = Message { id: due.event_id.clone(), at, body: Bytes::from(body) };
-    let answered = tokio::time::timeout(schedule.timeout, exchange.send(webhook, &message)).await;
-    let answered = answered.unwrap_or(Err(Failure::TimedOut));
-    note(shared, webhook, &due, answered, began.elapsed()).await
+/// What attempts are made with, on one thread.
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) exchange: Exchange,
+    pub(super) ledger: Rc<Ledger>,
 }
 
-async fn settle_unsent(shared: &Shared, due: &Due, state: &'static str) -> Outcome {
+impl Desk {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let exchange = Exchange::new(shared.policy.clone(), shared.trust.clone());
+        Self { shared: Arc::clone(shared), exchange, ledger: Ledger::new(shared) }
+    }
+}
+
+/// Makes one attempt at a delivery.
+pub(super) async fn make(desk: &Desk, webhook: &Rc<Webhook>, mut due: Due) -> Outcome {
+    let shared = &desk.shared;
+    let Some(body) = due.body.take() else { return settle_unsent(shared, webhook, &due, "cancelled").await };
+    if due.attempt_count >= ATTEMPTS {
+        // The last one was cut off by a crash; it counts.
+        return settle_unsent(shared, webhook, &due, "exhausted").await;
+    }
+    let due = Rc::new(due);
+    let at = match desk.ledger.begin(webhook.org, &due).await {
+        Begun::At(at) => at,
+        Begun::Not => return Outcome::Nothing,
+        Begun::NotNow => return Outcome::NotNow,
+    };
+    let began = Instant::now();
+    let message = Message { id: due.event_id.clone(), at, body: Bytes::from(body) };
+    let answered = tokio::time::timeout(shared.schedule.timeout, desk.exchange.send(webhook, &message)).await;
+    let answered = answered.unwrap_or(Err(Failure::TimedOut));
+    note(desk, webhook, &due, Attempted { at, took: began.elapsed(), answered }).await
+}
+
+async fn settle_unsent(shared: &Shared, webhook: &Webhook, due: &Due, state: &'static str) -> Outcome {
     let mut op = Op::default();
     if due.under_way != 0 {
-        deliveries::interrupted(&mut op, due);
+        deliveries::interrupted(&mut op, webhook.org, due);
     }
     deliveries::settle(&mut op, due.id, state, Timestamp::now());
     METRICS.webhook(state);
     if store(shared, op).await { Outcome::Nothing } else { Outcome::NotNow }
 }
 
-/// Writes down what came of an attempt, and what that means for the endpoint.
-async fn note(
-    shared: &Shared,
-    webhook: &Webhook,
-    due: &Due,
-    answered: Result<Answer, Failure>,
+/// What came of an attempt.
+struct Attempted {
+    at: Timestamp,
     took: Duration,
-) -> Outcome {
+    answered: Result<Answer, Failure>,
+}
+
+/// Writes down what came of an attempt, and what that means for the endpoint.
+async fn note(desk: &Desk, webhook: &Webhook, due: &Due, attempted: Attempted) -> Outcome {
     let number = due.attempt_count + 1;
-    let now = Timestamp::now();
-    let mut op = Op { patience: PATIENCE, ..Op::default() };
-    let (result, asked, gone) = read(&answered, took);
+    let (took, now) = (attempted.took, Timestamp::now());
+    let (result, asked, gone) = read(attempted, webhook, number);
     let succeeded = result.error.is_none();
-    deliveries::ended(&mut op, due.id, number, result);
     if succeeded {
-        deliveries::settle(&mut op, due.id, "delivered", now);
         METRICS.webhook("delivered");
         METRICS.webhook_delivered(Duration::from_millis((now.0 - due.created_at.0).max(0) as u64));
+        // Most end here: with others, in a few statements.
+        if webhook.failing_since.is_none() && desk.ledger.taken(due.id, result.clone()).await.is_ok() {
+            return Outcome::Took(took);
+        }
+    }
+    let shared = &desk.shared;
+    let mut op = Op { patience: PATIENCE, ..Op::default() };
+    deliveries::ended(&mut op, due.id, result);
+    if succeeded {
+        deliveries::settle(&mut op, due.id, "delivered", now);
     } else if gone || number >= ATTEMPTS {
         deliveries::settle(&mut op, due.id, "exhausted", now);
         METRICS.webhook("exhausted");
@@ -132,12 +144,15 @@ async fn note(
     if !stored {
         warn!(org.id = %webhook.org, webhook.id = %webhook.id, "what came of an attempt was not stored; it counts all the same");
     }
-    if succeeded { Outcome::Took } else { Outcome::Failed(asked) }
+    if succeeded { Outcome::Took(took) } else { Outcome::Failed(asked) }
 }
 
 /// The attempt as it is stored, how long the endpoint wants to be left alone, and whether it is gone for good.
-fn read(answered: &Result<Answer, Failure>, took: Duration) -> (Ended, Option<Duration>, bool) {
+fn read(attempted: Attempted, webhook: &Webhook, number: i64) -> (Ended, Option<Duration>, bool) {
+    let Attempted { at, took, answered } = attempted;
     let duration_ms = took.as_millis() as i64;
+    let ended =
+        Ended { org: webhook.org, number, began: at, status: None, duration_ms, error: None, body: None };
     match answered {
         Ok(answer) => {
             let error = match answer.status {
@@ -147,13 +162,10 @@ fn read(answered: &Result<Answer, Failure>, took: Duration) -> (Ended, Option<Du
                 _ => Some("unsuccessful_status"),
             };
             let status = Some(i64::from(answer.status.as_u16()));
-            let result = Ended { status, duration_ms, error, body: Some(answer.body.clone()) };
+            let result = Ended { status, error, body: Some(answer.body), ..ended };
             (result, answer.retry_after, answer.status == StatusCode::GONE)
         }
-        Err(failure) => {
-            let result = Ended { status: None, duration_ms, error: Some(failure.as_str()), body: None };
-            (result, None, false)
-        }
+        Err(failure) => (Ended { error: Some(failure.as_str()), ..ended }, None, false),
     }
 }
 

@@ -18,8 +18,9 @@ use tracing::{debug, error};
 use super::{
     Shared,
     actor::{EndpointActor, Grown},
+    attempt::Desk,
     endpoint::Webhook,
-    exchange::{Answer, Exchange, Failure, Message as Sent, Timings},
+    exchange::{Answer, Failure, Message as Sent, Timings},
     sql::deliveries,
 };
 use crate::{
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
     live: HashMap<WebhookId, Addr<EndpointActor>>,
-    exchange: Rc<Exchange>,
+    desk: Rc<Desk>,
     looking: bool,
     _lifeline: Lifeline,
 }
@@ -56,7 +57,7 @@ impl Dispatcher {
         let dispatcher = Self {
             shared: Arc::clone(shared),
             live: HashMap::new(),
-            exchange: Rc::new(Exchange::new(shared.policy.clone(), shared.trust.clone())),
+            desk: Rc::new(Desk::new(shared)),
             looking: false,
             _lifeline: lifeline,
         };
@@ -72,8 +73,7 @@ impl Dispatcher {
             // A full mailbox means that it is awake.
             Some(Ok(()) | Err(SendError::Full(_))) => {}
             Some(Err(SendError::Closed(_))) | None => {
-                let (shared, exchange) = (Arc::clone(&self.shared), Rc::clone(&self.exchange));
-                self.live.insert(id, EndpointActor::new(shared, (org, id), exchange).start());
+                self.live.insert(id, EndpointActor::new(Rc::clone(&self.desk), (org, id)).start());
             }
         }
     }
@@ -133,7 +133,7 @@ impl Handler<SendNow> for Dispatcher {
     type Result = ResponseFuture<(Result<Answer, Failure>, Timings)>;
 
     fn handle(&mut self, SendNow { webhook, message }: SendNow, _: &mut Self::Context) -> Self::Result {
-        let (exchange, within) = (Rc::clone(&self.exchange), self.shared.schedule.timeout);
-        Box::pin(async move { exchange.send_timed(&webhook, &message, within).await })
+        let (desk, within) = (Rc::clone(&self.desk), self.shared.schedule.timeout);
+        Box::pin(async move { desk.exchange.send_timed(&webhook, &message, within).await })
     }
 }

@@ -1,7 +1,7 @@
 //! Webhooks: endpoints of customers that are told of events, and what is on its way to them.
 //!
-//! What is to be delivered is a row, written by [`Outbox`](crate::outbox::Outbox) in the transaction that caused it. An
-//! attempt is a row too, written before anything is sent. So whatever dies, the store knows what is left to do.
+//! What is to be delivered is a row, written by [`Outbox`](crate::outbox::Outbox) in the transaction that caused it. That
+//! an attempt begins is written there before anything is sent. So whatever dies, the store knows what is left to do.
 
 mod actor;
 pub mod address;
@@ -11,6 +11,7 @@ pub mod delivery;
 mod dispatcher;
 pub mod endpoint;
 mod exchange;
+mod ledger;
 mod names;
 pub mod replay;
 mod schedule;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
+use crate::clock::Timestamp;
+
 /// Attempts of one delivery in all.
 pub const ATTEMPTS: i64 = 5;
 
@@ -38,7 +40,15 @@ impl Default for Schedule {
     }
 }
 
+/// How long after the deadline of an attempt the next may begin if nothing is known of it: long beside a commit.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
+
 impl Schedule {
+    /// Until when nobody else makes an attempt at what is tried from `at` on.
+    pub(super) fn lease_from(&self, at: Timestamp) -> Timestamp {
+        at.plus_ms((self.timeout + LEASE_GRACE).as_millis() as i64)
+    }
+
     /// The wait after that many attempts. `drawn` is from 0 to 1.
     pub(super) fn wait(&self, attempts: i64, drawn: f64, asked: Option<Duration>) -> Duration {
         let place = usize::try_from(attempts - 1).unwrap_or(0);
@@ -66,13 +76,20 @@ pub(super) fn retry_after(header: &str, now: jiff::Timestamp) -> Option<Duration
     Some(asked.min(LONGEST_RETRY_AFTER))
 }
 
-/// How many attempts an endpoint has under way at most.
-const MOST_IN_FLIGHT: usize = 8;
+/// How many attempts an endpoint has under way at first, and at most while it takes its time.
+const IN_FLIGHT: usize = 8;
+
+/// The most for one that answers fast: it has them under way for so short that it hardly notices.
+const MOST_IN_FLIGHT: usize = 32;
+
+/// An answer that came within is fast.
+const FAST: Duration = Duration::from_millis(100);
 
 /// What is known of an endpoint's health: how much it is trusted with at once, and whether it is left alone.
 ///
-/// One that fails is trusted with one attempt at a time until it succeeds, and with twice as many after each success:
-/// so endpoints that hang hold few of the places that all share.
+/// One that fails is trusted with one attempt at a time until it succeeds, and with twice as many after each success;
+/// beyond a few, only one that answers fast is trusted with more, one by one. So endpoints that hang hold few of the
+/// places that all share, and a small server is not asked for everything at once.
 #[derive(Debug)]
 pub(super) struct Health {
     failures: u32,
@@ -83,7 +100,7 @@ pub(super) struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { failures: 0, open_until: None, paused_until: None, trust: MOST_IN_FLIGHT }
+        Self { failures: 0, open_until: None, paused_until: None, trust: IN_FLIGHT }
     }
 }
 
@@ -108,11 +125,16 @@ impl Health {
         self.failures > 0
     }
 
-    /// It answered as it should.
-    pub(super) fn succeeded(&mut self) {
+    /// It answered as it should, within that time.
+    pub(super) fn succeeded(&mut self, took: Duration) {
         self.failures = 0;
         self.open_until = None;
-        self.trust = (self.trust * 2).min(MOST_IN_FLIGHT);
+        self.trust = match self.trust {
+            few @ ..IN_FLIGHT => (few * 2).min(IN_FLIGHT),
+            many if took <= FAST => (many + 1).min(MOST_IN_FLIGHT),
+            // It slows down, perhaps under what it is sent.
+            many => (many - 1).max(IN_FLIGHT),
+        };
     }
 
     /// It did not. `asked` is its `Retry-After`, which holds for all that it is sent.
@@ -171,8 +193,17 @@ mod tests {
         let later = now + schedule.breaker_probe;
         assert_eq!(health.may_start(0, now), Err(Some(later)));
         assert_eq!((health.may_start(0, later), health.may_start(1, later)), (Ok(()), Err(None)));
-        health.succeeded();
+        health.succeeded(FAST);
         assert_eq!((health.may_start(1, now), health.may_start(2, now)), (Ok(()), Err(None)));
+        for _ in 0..MOST_IN_FLIGHT {
+            health.succeeded(FAST);
+        }
+        let most = |health: &Health| (1..).find(|under_way| health.may_start(*under_way, now).is_err());
+        assert_eq!(most(&health), Some(MOST_IN_FLIGHT), "one that answers fast is trusted with more");
+        for _ in 0..MOST_IN_FLIGHT {
+            health.succeeded(FAST * 2);
+        }
+        assert_eq!(most(&health), Some(IN_FLIGHT), "one that slows down is not");
         let never = Schedule { breaker_failures: 0, ..Schedule::default() };
         for _ in 0..50 {
             health.failed(&never, None, now);

@@ -1,5 +1,6 @@
 //! The SQL of webhooks; that of their deliveries is beside it.
 
+pub(super) mod batches;
 pub(super) mod deliveries;
 pub(super) mod replays;
 

@@ -166,6 +166,11 @@ impl Op {
         self.statements.push(Statement { sql, values, touches: Some(1) });
     }
 
+    /// Adds an update that must touch exactly so many rows.
+    pub fn run_on(&mut self, sql: &'static str, values: Vec<Value>, rows: u64) {
+        self.statements.push(Statement { sql, values, touches: Some(rows) });
+    }
+
     /// There is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,14 +8,17 @@ use crate::{
     on_pool,
     store::{Attempting, Store, StoreError},
     webhook::delivery::{Attempt, Delivery, DeliveryFilter},
-    writer::{Op, Table},
+    writer::{Op, Table, Value},
 };
 
+/// Written with what came of it. Somebody else may have noted before that it was cut off.
 static ATTEMPTS: Table = Table {
-    into: "webhook_attempts (delivery_id, number, org_id, started_at)",
-    columns: 4,
+    into: "webhook_attempts (delivery_id, number, org_id, started_at, status, duration_ms, error, response_body)",
+    columns: 8,
     key: 2,
-    on_conflict: "",
+    on_conflict: "ON CONFLICT (delivery_id, number) DO UPDATE SET status = excluded.status, \
+                  duration_ms = excluded.duration_ms, error = excluded.error, \
+                  response_body = excluded.response_body",
 };
 
 /// A delivery that may go now.
@@ -27,6 +30,9 @@ pub(in super::super) struct Due {
     pub(in super::super) under_way: i64,
     pub(in super::super) attempt_count: i64,
     pub(in super::super) created_at: Timestamp,
+    pub(in super::super) next_at: Timestamp,
+    /// Of the last attempt.
+    pub(in super::super) begun_at: Option<Timestamp>,
     /// Gone with its conversation, if it is not there.
     pub(in super::super) body: Option<String>,
 }
@@ -49,7 +55,7 @@ pub(in super::super) async fn due(
     limit: i64,
 ) -> Result<Vec<Due>, StoreError> {
     const SELECT: &str = "
-        SELECT d.id, d.event_id, d.origin, d.under_way, d.attempt_count, d.created_at, b.body
+        SELECT d.id, d.event_id, d.origin, d.under_way, d.attempt_count, d.created_at, d.next_at, d.begun_at, b.body
         FROM webhook_deliveries d LEFT JOIN webhook_bodies b ON b.event_id = d.event_id
         WHERE d.webhook_id = $1 AND d.state = 'pending' AND d.next_at <= $2";
     const IN_ORDER: &str = "
@@ -93,52 +99,63 @@ pub(in super::super) async fn with_due(
         .attempting("find what is to be delivered")
 }
 
-/// An attempt begins. Until `lease` nobody else makes one; the op is a conflict if somebody else began it, or if the
-/// delivery is settled.
-pub(in super::super) fn begin(op: &mut Op, org: OrgId, due: &Due, at: Timestamp, lease: Timestamp) {
-    const BEGIN: &str = "
-        UPDATE webhook_deliveries SET under_way = 1, attempt_count = attempt_count + 1, next_at = $3
-        WHERE id = $1 AND attempt_count = $2 AND state = 'pending'";
-    op.run_on_one(BEGIN, vec![due.id.into(), due.attempt_count.into(), lease.into()]);
-    if due.under_way != 0 {
-        interrupted(op, due);
-    }
-    op.insert(&ATTEMPTS, vec![due.id.into(), (due.attempt_count + 1).into(), org.into(), at.into()]);
-}
-
-/// The last attempt was cut off: what came of it is not known.
-pub(in super::super) fn interrupted(op: &mut Op, due: &Due) {
+/// The last attempt was cut off: what came of it is not known. Nothing is noted of a delivery that is gone. Before
+/// `begun_at` was kept, attempts had their row from the beginning.
+pub(in super::super) fn interrupted(op: &mut Op, org: OrgId, due: &Due) {
     const INTERRUPTED: &str = "
-        UPDATE webhook_attempts SET error = 'interrupted'
-        WHERE delivery_id = $1 AND number = $2 AND status IS NULL AND error IS NULL";
-    op.run(INTERRUPTED, vec![due.id.into(), due.attempt_count.into()]);
+        INSERT INTO webhook_attempts (delivery_id, number, org_id, started_at, error)
+        SELECT d.id, $2, $3, $4, $5 FROM webhook_deliveries d WHERE d.id = $1
+        ON CONFLICT (delivery_id, number) DO UPDATE SET error = CASE
+            WHEN webhook_attempts.status IS NULL AND webhook_attempts.error IS NULL THEN excluded.error
+            ELSE webhook_attempts.error END";
+    let began = due.begun_at.unwrap_or(due.next_at);
+    let values =
+        vec![due.id.into(), due.attempt_count.into(), org.into(), began.into(), "interrupted".into()];
+    op.run(INTERRUPTED, values);
 }
 
 /// What came of an attempt.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Ended {
+    pub(in super::super) org: OrgId,
+    pub(in super::super) number: i64,
+    pub(in super::super) began: Timestamp,
     pub(in super::super) status: Option<i64>,
     pub(in super::super) duration_ms: i64,
     pub(in super::super) error: Option<&'static str>,
     pub(in super::super) body: Option<String>,
 }
 
-/// Notes what came of an attempt. The answer of a delivery whose event was erased meanwhile is not kept.
-pub(in super::super) fn ended(op: &mut Op, id: DeliveryId, number: i64, result: Ended) {
+impl Ended {
+    fn values(self, id: DeliveryId) -> Vec<Value> {
+        vec![
+            id.into(),
+            self.number.into(),
+            self.org.into(),
+            self.began.into(),
+            self.status.into(),
+            self.duration_ms.into(),
+            self.error.into(),
+            self.body.into(),
+        ]
+    }
+}
+
+/// Notes what came of an attempt at a delivery that is there and pending, as another statement of the op makes sure.
+pub(in super::super) fn attempted(op: &mut Op, id: DeliveryId, ended: Ended) {
+    op.insert(&ATTEMPTS, ended.values(id));
+}
+
+/// Notes what came of an attempt at a delivery that may be gone with its webhook: then nothing is left of it. The answer
+/// of one whose event was erased meanwhile is not kept.
+pub(in super::super) fn ended(op: &mut Op, id: DeliveryId, ended: Ended) {
     const ENDED: &str = "
-        UPDATE webhook_attempts SET status = $3, duration_ms = $4, error = $5,
-            response_body = CASE WHEN EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.id = $1 AND d.state <> 'cancelled')
-                THEN $6 ELSE NULL END
-        WHERE delivery_id = $1 AND number = $2";
-    let values = vec![
-        id.into(),
-        number.into(),
-        result.status.into(),
-        result.duration_ms.into(),
-        result.error.into(),
-        result.body.into(),
-    ];
-    op.run(ENDED, values);
+        INSERT INTO webhook_attempts (delivery_id, number, org_id, started_at, status, duration_ms, error, response_body)
+        SELECT d.id, $2, $3, $4, $5, $6, $7, CASE WHEN d.state <> 'cancelled' THEN $8 END
+        FROM webhook_deliveries d WHERE d.id = $1
+        ON CONFLICT (delivery_id, number) DO UPDATE SET status = excluded.status, duration_ms = excluded.duration_ms,
+            error = excluded.error, response_body = excluded.response_body";
+    op.run(ENDED, ended.values(id));
 }
 
 /// The delivery is settled: `delivered`, `exhausted` or `cancelled`. One that is settled already stays so.
@@ -209,15 +226,20 @@ pub(in super::super) async fn list(
     .attempting("list deliveries")
 }
 
-/// The attempts of a delivery of `org`, in order.
+/// The attempts of a delivery of `org`, in order, also the one that is under way.
 pub(in super::super) async fn attempts(
     store: &Store,
     org: OrgId,
     id: DeliveryId,
 ) -> Result<Vec<Attempt>, StoreError> {
     const SELECT: &str = "
-        SELECT started_at, status, duration_ms, error, response_body FROM webhook_attempts
-        WHERE org_id = $1 AND delivery_id = $2 ORDER BY number";
+        SELECT number, started_at, status, duration_ms, error, response_body FROM webhook_attempts
+        WHERE org_id = $1 AND delivery_id = $2
+        UNION ALL
+        SELECT attempt_count, begun_at, NULL, NULL, NULL, NULL FROM webhook_deliveries
+        WHERE org_id = $1 AND id = $2 AND under_way = 1 AND begun_at IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM webhook_attempts a WHERE a.delivery_id = id AND a.number = attempt_count)
+        ORDER BY 1";
     on_pool!(store, |pool| sqlx::query_as(SELECT).bind(org).bind(id).fetch_all(pool).await)
         .attempting("read the attempts of a delivery")
 }
