@@ -11,6 +11,7 @@ mod bad_input;
 mod bench;
 mod chaos;
 mod chat;
+mod clients;
 mod conversations;
 mod demo;
 mod erasure;
