@@ -8,9 +8,16 @@ mod openai;
 mod tls;
 mod webhooks;
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
-use openclaw_actors::answer::synthetic::Synthetic;
+use openclaw_actors::{answer::synthetic::Synthetic, webhook::address::Cidr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
@@ -70,6 +77,10 @@ pub struct Server {
     pub tls: Tls,
     /// A proxy that ends TLS stands in front, so that listening in the clear is not reckless.
     pub behind_proxy: bool,
+    /// Proxies that are believed when they say for whom they ask (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Host`):
+    /// `10.0.0.0/8`. Anyone else could say anything.
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Vec<Cidr>,
     /// Opens `POST /v1/organizations`. Without one, organizations are made by the command line.
     pub admin_token: Option<Secret>,
     /// The address that people use, for links in what we send.
@@ -90,6 +101,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: Tls::default(),
             behind_proxy: false,
+            trusted_proxies: Vec::new(),
             admin_token: None,
             public_url: None,
             ops_listen: None,
@@ -97,6 +109,14 @@ impl Default for Server {
             workers: 0,
             max_connections: 0,
         }
+    }
+}
+
+impl Server {
+    /// Is it a proxy that is believed?
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 }
 
@@ -124,13 +144,20 @@ pub struct Limits {
     pub requests_per_minute: NonZeroU32,
     /// Streams that one key may hold open.
     pub streams_per_key: NonZeroU32,
+    /// Conversations that one address may start in any 60 seconds with a publishable key.
+    pub starts_per_address: NonZeroU32,
     /// Turns that may be answered at once; past it 503. Each holds up to 64 KiB of text and one upstream call.
     pub running_turns: NonZeroU32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_per_minute: whole(100), streams_per_key: whole(1_000), running_turns: whole(10_000) }
+        Self {
+            requests_per_minute: whole(100),
+            starts_per_address: whole(10),
+            streams_per_key: whole(1_000),
+            running_turns: whole(10_000),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ use self::{
 use crate::{
     config::{Config, Provider},
     data::{DataDirectory, DataError, DataLock},
-    http::middleware::InFlight,
+    http::{middleware::InFlight, tickets::Tickets},
     telemetry::{Exposition, HttpMetrics},
 };
 
@@ -147,6 +147,8 @@ pub struct Parts {
     pub limiter: RateLimiter,
     /// How many streams each key holds.
     pub open_streams: OpenStreams,
+    /// Who sits where by a ticket.
+    pub tickets: Tickets,
     /// The live conversations.
     pub directory: Directory,
     /// Requests that may be sent twice.
@@ -224,6 +226,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         organizations,
         webhooks,
         open_streams: OpenStreams::new(config.limits.streams_per_key.get()),
+        tickets: Tickets::default(),
         config,
         store,
         writer,
@@ -255,6 +258,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     actix::spawn(recover(parts.clone(), places.workers));
     actix::spawn(sweep(parts.idempotency.clone()));
+    actix::spawn(sweep_tickets(parts.tickets.clone(), parts.keys.clone()));
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(sweep_audit(parts.audit.clone()));
     actix::spawn(erase(parts.clone()));
@@ -428,6 +432,16 @@ async fn sweep_audit(audit: Audit) {
             warn!(%error, "old entries of the audit log were not dropped");
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Forgets stream tickets that open nothing any more.
+async fn sweep_tickets(tickets: Tickets, keys: KeyRing) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(error) = tickets.sweep(&keys).await {
+            warn!(%error, "old stream tickets were not forgotten");
+        }
     }
 }
 

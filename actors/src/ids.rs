@@ -62,6 +62,12 @@ macro_rules! id {
                 Self((time.0.max(0) as u128) << 80)
             }
 
+            /// Of a bare number: one that was taken out by [`as_u128`](Self::as_u128), or a hash.
+            #[must_use]
+            pub fn from_u128(number: u128) -> Self {
+                Self(number)
+            }
+
             /// The bare number, for hashing and for seeds.
             #[must_use]
             pub fn as_u128(self) -> u128 {

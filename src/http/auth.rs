@@ -5,19 +5,18 @@
 //! handler's signature, [`Caller`], which names the scope that the handler needs: a handler without one does not know
 //! whose data it is about. Extractors run before the body is read and in the order 401, 403, 429.
 
+mod customer;
 mod limits;
+mod origin;
 mod permission;
 
 use std::{marker::PhantomData, sync::Arc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest,
-    body::MessageBody,
+    body::{BoxBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
-    http::{
-        Method,
-        header::{self, HeaderMap},
-    },
+    http::header::{self, HeaderMap, HeaderValue},
     middleware::Next,
     web,
 };
@@ -32,59 +31,120 @@ use openclaw_actors::{
 use tokio::time::Instant;
 
 use self::limits::Counted;
-pub use self::permission::*;
-use super::error::ApiError;
+pub use self::{
+    customer::{Party, Starter, StreamParty},
+    permission::*,
+};
+pub(super) use self::{
+    customer::{elsewhere, page_name},
+    limits::opens_a_stream,
+    origin::{Page, client_address, counted_as},
+};
+use super::{
+    error::ApiError,
+    redact, sse,
+    tickets::{Unseated, ticket_in},
+};
 use crate::server::Parts;
+
+/// A customer's open tabs.
+const STREAMS_PER_CLIENT: u32 = 8;
 
 /// Where the API begins. What stands outside of it has no callers.
 const API: &str = "/v1/";
 
 /// What is known of whoever sent a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "almost every request has a key; boxing it would cost each an allocation"
+)]
 enum Standing {
     /// Nobody we know.
     Stranger,
     /// It could not be found out.
     Unknown(Option<ApiError>),
     /// A key, and what the limiter said.
-    Known { principal: Principal, counted: Counted },
+    Known { principal: Principal, counted: Counted, ticket: Option<Box<Unseated>> },
+}
+
+impl Standing {
+    /// The ticket that the caller came with.
+    fn ticket(request: &HttpRequest) -> Option<Unseated> {
+        match request.extensions().get::<Self>()? {
+            Self::Known { ticket, .. } => ticket.as_deref().copied(),
+            Self::Stranger | Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// Finds out who calls, and lets the answer say what is left of their limit.
 ///
 /// # Errors
 /// Those of the inner service.
-pub async fn admit<B: MessageBody + 'static>(
+pub async fn admit(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    // A preflight has no caller, and is never counted.
-    if !request.path().starts_with(API) || request.method() == Method::OPTIONS {
-        return next.call(request).await;
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if !request.path().starts_with(API) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
     }
     // Before anything else, so that no wait of ours moves the request into another minute.
     let arrived = Instant::now();
     let Some(parts) = request.app_data::<web::Data<Parts>>().cloned() else {
-        return next.call(request).await;
+        return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let standing = standing(&request, &parts, arrived).await;
     request.extensions_mut().insert(standing);
-    let mut response = next.call(request).await?;
+    let mut response = next.call(request).await?.map_into_boxed_body();
     let standing = response.request().extensions_mut().remove::<Standing>();
-    if let Some(Standing::Known { counted, .. }) = standing {
+    if let Some(Standing::Known { counted, principal, ticket }) = standing {
         counted.settle(&parts.limiter, &mut response).await;
+        if ticket.is_some() {
+            response = sse::bearable(response);
+        }
+        if is_page(&principal) {
+            response = without_what_is_hidden(response);
+        }
     }
     Ok(response)
 }
 
+/// Is it a customer's page that reads the answer?
+fn is_page(principal: &Principal) -> bool {
+    principal.client.is_some() || principal.kind == KeyKind::Publishable
+}
+
+/// A whole answer as a customer may see it. Streams do the same for themselves, event by event.
+fn without_what_is_hidden(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    if response.response().error().is_some() || response.headers().get(header::CONTENT_TYPE) != Some(&JSON) {
+        return response;
+    }
+    let pattern = response.request().match_pattern();
+    let whole = if pattern.is_some_and(|pattern| pattern.ends_with("/handover")) { "handover" } else { "" };
+    response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new(redact::for_customers(whole, &bytes)),
+        Err(body) => body,
+    })
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 async fn standing(request: &ServiceRequest, parts: &Parts, arrived: Instant) -> Standing {
-    let Some(text) = bearer(request.headers()) else { return Standing::Stranger };
-    let principal = match parts.keys.authenticate(text).await {
+    let (known, ticket) = match (bearer(request.headers()), ticket_in(request)) {
+        (Some(text), _) => (parts.keys.authenticate(text).await, None),
+        (None, Some(text)) => match Unseated::read(&text, request, parts).await {
+            Ok((principal, ticket)) => (Ok(principal), Some(Box::new(ticket))),
+            Err(refusal) => return Standing::Unknown(Some(refusal)),
+        },
+        (None, None) => return Standing::Stranger,
+    };
+    let principal = match known {
         Ok(principal) => principal,
         Err(AuthError::Refused) => return Standing::Stranger,
         Err(AuthError::Store(error)) => return Standing::Unknown(Some(not_found_out(error))),
     };
     match Counted::take(&parts.limiter, &principal, request, arrived).await {
-        Ok(counted) => Standing::Known { principal, counted },
+        Ok(counted) => Standing::Known { principal, counted, ticket },
         Err(error) => Standing::Unknown(Some(ApiError::unavailable().caused_by(error))),
     }
 }
@@ -98,7 +158,7 @@ pub(super) async fn renewed(parts: &Parts, principal: &Principal) -> Result<Prin
     renewed.ok_or_else(ApiError::unauthenticated)
 }
 
-fn not_found_out(error: Arc<StoreError>) -> ApiError {
+pub(super) fn not_found_out(error: Arc<StoreError>) -> ApiError {
     if error.is_away() { ApiError::unavailable().caused_by(error) } else { ApiError::internal(error) }
 }
 
@@ -120,29 +180,58 @@ pub struct Caller<P> {
 }
 
 impl<P: Permission> Caller<P> {
+    /// By a secret key.
     fn admitted(request: &HttpRequest) -> Result<Self, ApiError> {
-        let mut extensions = request.extensions_mut();
-        let (principal, counted) = match extensions.get_mut::<Standing>() {
-            None | Some(Standing::Stranger) => return Err(ApiError::unauthenticated()),
+        let caller = Self::known(request)?;
+        caller.as_secret_key(request)?;
+        caller.may()?;
+        caller.is_counted(request)?;
+        Ok(caller)
+    }
+
+    /// Somebody we know, whatever they may do.
+    fn known(request: &HttpRequest) -> Result<Self, ApiError> {
+        match request.extensions_mut().get_mut::<Standing>() {
+            None | Some(Standing::Stranger) => Err(ApiError::unauthenticated()),
             // An error is said once; whoever asks again hears the same without its cause.
-            Some(Standing::Unknown(error)) => return Err(error.take().unwrap_or_else(ApiError::unavailable)),
-            Some(Standing::Known { principal, counted }) => (principal, counted),
-        };
-        let caller = Self { org: principal.org, principal: principal.clone(), permission: PhantomData };
-        if principal.kind != KeyKind::Publishable && is_foreign(request) {
-            return Err(ApiError::forbidden(
-                "secret_key_in_browser",
-                "a secret key was sent by a web page, where anyone can read it: call from your own server, or use \
-                 a publishable key, and rotate this one",
-            ));
+            Some(Standing::Unknown(error)) => Err(error.take().unwrap_or_else(ApiError::unavailable)),
+            Some(Standing::Known { principal, .. }) => {
+                Ok(Self { org: principal.org, principal: principal.clone(), permission: PhantomData })
+            }
         }
-        if principal.kind == KeyKind::Publishable {
+    }
+
+    /// Refuses whoever is none, and a secret key that a web page has.
+    fn as_secret_key(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        if self.principal.client.is_some() || Standing::ticket(request).is_some() {
+            return Err(customer::elsewhere());
+        }
+        if self.principal.kind == KeyKind::Publishable {
             return Err(ApiError::forbidden("publishable_key", "a publishable key opens other routes only")
                 .param(P::SCOPE.map_or("kind", Scope::as_str)));
         }
-        P::SCOPE.map_or(Ok(()), |scope| caller.require(scope))?;
-        counted.admitted()?;
-        Ok(caller)
+        match Page::of(request) {
+            Page::Own => Ok(()),
+            Page::Foreign(_) => Err(ApiError::forbidden(
+                "secret_key_in_browser",
+                "a secret key was sent by a web page, where anyone can read it: call from your own server, or use \
+                 a publishable key, and rotate this one",
+            )),
+        }
+    }
+
+    /// Refuses whoever lacks the scope.
+    fn may(&self) -> Result<(), ApiError> {
+        P::SCOPE.map_or(Ok(()), |scope| self.require(scope))
+    }
+
+    /// Refuses whoever has asked too often.
+    #[allow(clippy::unused_self, reason = "only for somebody who was let in so far")]
+    fn is_counted(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        match request.extensions().get::<Standing>() {
+            Some(Standing::Known { counted, .. }) => counted.admitted(),
+            _ => Err(ApiError::unavailable()),
+        }
     }
 }
 
@@ -170,7 +259,16 @@ impl<P> Caller<P> {
     /// Whose idempotency keys its own are: those of different credentials never meet.
     #[must_use]
     pub fn credential(&self) -> String {
-        self.principal.key.to_string()
+        match self.principal.client {
+            Some(client) => client.conversation.to_string(),
+            None => self.principal.key.to_string(),
+        }
+    }
+
+    /// It is a customer's page.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        is_page(&self.principal)
     }
 
     /// Counts a stream of this caller until the permit is dropped.
@@ -178,10 +276,13 @@ impl<P> Caller<P> {
     /// # Errors
     /// 429 if the key holds as many as it may.
     pub fn open_stream(&self, parts: &Parts) -> Result<StreamPermit, ApiError> {
-        if self.principal.quota.is_none() {
-            return Ok(parts.open_streams.open_unlimited());
-        }
-        parts.open_streams.open(self.principal.key).map_err(limits::too_many_streams)
+        let principal = &self.principal;
+        let opened = match (principal.client, principal.quota) {
+            (Some(client), _) => parts.open_streams.open_up_to(client.bucket, STREAMS_PER_CLIENT),
+            (None, None) => return Ok(parts.open_streams.open_unlimited()),
+            (None, Some(_)) => parts.open_streams.open(principal.key),
+        };
+        opened.map_err(limits::too_many_streams)
     }
 }
 
@@ -243,22 +344,6 @@ impl FromRequest for Operator {
     }
 }
 
-/// Was it sent by a page that is not this server's own?
-fn is_foreign(request: &HttpRequest) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return false };
-    let own_host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let public_url = request
-        .app_data::<web::Data<Parts>>()
-        .and_then(|parts| parts.config.server.public_url.as_deref().map(str::to_owned));
-    let Some((_, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
-        return true;
-    };
-    let is_own = |own: &str| own.eq_ignore_ascii_case(authority);
-    let public = public_url.as_deref().and_then(|url| url.split_once("://"));
-    let public = public.map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
-    !(own_host.is_some_and(is_own) || public.is_some_and(is_own))
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -277,21 +362,5 @@ mod tests {
         for other in ["abc", "Basic abc", "Bearer", ""] {
             assert_eq!(read(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_page_of_this_server_is_not_foreign() {
-        let foreign = |origin: &str| {
-            let request = TestRequest::default()
-                .insert_header((header::HOST, "chat.example.com:8443"))
-                .insert_header((header::ORIGIN, origin))
-                .to_http_request();
-            is_foreign(&request)
-        };
-        assert!(!foreign("https://chat.example.com:8443"));
-        for other in ["https://chat.example.com", "https://evil.test", "null", ""] {
-            assert!(foreign(other), "{other}");
-        }
-        assert!(!is_foreign(&TestRequest::default().to_http_request()));
     }
 }

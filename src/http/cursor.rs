@@ -13,6 +13,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[serde(default, deny_unknown_fields)]
 pub(super) struct StreamParameters {
     after: Option<String>,
+    /// Was read before anything else.
+    #[allow(dead_code, reason = "named here so that it is no unknown parameter")]
+    ticket: Option<String>,
 }
 
 impl StreamParameters {

@@ -12,6 +12,8 @@ use openclaw_actors::{
 };
 use serde::Serialize;
 
+use super::redact;
+
 /// Why the server ends a stream before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goodbye {
@@ -25,6 +27,8 @@ pub(super) enum Goodbye {
     Unavailable,
     /// The reader has taken nothing for too long.
     Lagging,
+    /// Another connection came with the same ticket.
+    Replaced,
 }
 
 impl Goodbye {
@@ -35,13 +39,16 @@ impl Goodbye {
             Self::Revoked => "revoked",
             Self::Unavailable => "unavailable",
             Self::Lagging => "lagging",
+            Self::Replaced => "replaced",
         }
     }
 
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Lagging => "stream.lagging",
-            Self::Shutdown | Self::Deleted | Self::Revoked | Self::Unavailable => "stream.closing",
+            Self::Shutdown | Self::Deleted | Self::Revoked | Self::Unavailable | Self::Replaced => {
+                "stream.closing"
+            }
         }
     }
 }
@@ -95,18 +102,24 @@ pub(super) struct JsonFrames {
     conversation_id: ConversationId,
     /// What all deltas of one answer begin with.
     delta: Option<(TurnId, i64, String)>,
+    for_page: bool,
 }
 
 impl JsonFrames {
     pub(super) fn of(conversation_id: ConversationId) -> Self {
-        Self { conversation_id, delta: None }
+        Self { conversation_id, delta: None, for_page: false }
+    }
+
+    /// Leaves out what customers' pages do not see.
+    pub(super) fn for_page(self, for_page: bool) -> Self {
+        Self { for_page, ..self }
     }
 
     pub(super) fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
         let conversation_id = self.conversation_id;
         match frame {
-            Frame::Event(event, _) => out.extend_from_slice(&event.json),
-            Frame::Notice(json) => out.extend_from_slice(json),
+            Frame::Event(event, _) => self.shown(out, &event.json),
+            Frame::Notice(json) => self.shown(out, json),
             Frame::Delta { turn, attempt, offset, text, .. } => {
                 out.extend_from_slice(self.delta(*turn, *attempt).as_bytes());
                 // Writing to memory does not fail.
@@ -126,6 +139,14 @@ impl JsonFrames {
     pub(super) fn write_goodbye(&self, out: &mut BytesMut, goodbye: Goodbye) {
         let (r#type, conversation_id, reason) = (goodbye.kind(), self.conversation_id, goodbye.reason());
         json(out, &Farewell { r#type, conversation_id, reason });
+    }
+
+    fn shown(&self, out: &mut BytesMut, json: &[u8]) {
+        if self.for_page {
+            out.extend_from_slice(&redact::for_customers("", json));
+        } else {
+            out.extend_from_slice(json);
+        }
     }
 
     /// A delta up to its offset. A token is a few bytes and what stands before it two hundred: written once an answer.

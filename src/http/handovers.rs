@@ -20,7 +20,7 @@ use openclaw_actors::{
 use serde::Deserialize;
 
 use super::{
-    auth::{AnySecretKey, Caller, ReadConversations, WriteHandovers},
+    auth::{AnySecretKey, Caller, Party, ReadConversations, WriteHandovers},
     conversations::{
         fields::{self, AuthorBody},
         refused,
@@ -82,6 +82,23 @@ struct Asked {
 }
 
 impl RequestBody {
+    /// A customer asks for a person; why, and for whom, is what programs know.
+    fn says_nothing(&self) -> Result<(), ApiError> {
+        let said = [
+            ("reason", self.reason.is_some()),
+            ("note", self.note.is_some()),
+            ("target", self.target.is_some()),
+            ("timeout_seconds", !matches!(self.timeout_seconds, Change::Keep)),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            Some((param, _)) => {
+                let message = "a client token asks for a person, and says no more";
+                Err(ApiError::forbidden("client_token", message).param(param))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check(self) -> Result<Asked, ApiError> {
         let timeout =
             self.timeout_seconds.try_map(|seconds| match (1..=TIMEOUT_SECONDS_MOST).contains(&seconds) {
@@ -103,7 +120,7 @@ impl RequestBody {
 
 /// Asks for a person. Where one is asked for already, that handover is the answer.
 pub(super) async fn request(
-    caller: Caller<AnySecretKey>,
+    caller: Party<AnySecretKey>,
     id: PathId<ConversationId>,
     repeatable: Repeatable,
     body: OptionalJson<RequestBody>,
@@ -113,6 +130,9 @@ pub(super) async fn request(
     // Taking over is for those who may act as a person; asking for one is also for those who speak for customers.
     if body.accept.is_some() || !caller.principal.holds(Scope::ConversationsWrite) {
         caller.require(Scope::HandoverWrite)?;
+    }
+    if caller.is_page() {
+        body.says_nothing()?;
     }
     let asked = body.check()?;
     let key = (caller.org, *id);

@@ -28,6 +28,9 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const LONGEST: usize = 255;
 
+/// 128 random bits in base64.
+const SHORTEST_OF_PAGES: usize = 22;
+
 /// What a request says of itself: an extractor for every POST.
 #[derive(Debug, Clone)]
 pub struct Repeatable {
@@ -69,6 +72,20 @@ pub enum Once<T> {
 }
 
 impl Repeatable {
+    /// Refuses a name that another page's visitor could guess, or draw too: all pages of a publishable key share their
+    /// names.
+    ///
+    /// # Errors
+    /// 400 if it is shorter than random ones are.
+    pub(super) fn nobody_guesses(&self) -> Result<(), ApiError> {
+        if self.key.as_ref().is_some_and(|key| key.len() < SHORTEST_OF_PAGES) {
+            let message =
+                format!("with a publishable key it must have at least {SHORTEST_OF_PAGES} characters");
+            return Err(ApiError::invalid_header(&IDEMPOTENCY_KEY, message));
+        }
+        Ok(())
+    }
+
     /// Runs `act` unless a request of the same name ran before. `scope` is the credential: names of different callers
     /// never meet.
     ///

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod auth;
 pub mod body;
 mod conversations;
+mod cors;
 mod cursor;
 pub mod customers;
 mod dialects;
@@ -21,10 +22,12 @@ mod open_streams;
 pub mod organizations;
 pub mod page;
 pub mod query;
+mod redact;
 mod refusal;
 mod route;
 pub mod secrets;
 mod sse;
+pub mod tickets;
 mod timing;
 pub mod webhooks;
 mod ws;
@@ -73,6 +76,8 @@ fn conversation_routes(app: &mut web::ServiceConfig) {
         .service(on(&below("/handover"), [post(handovers::request)]))
         .service(on(&below("/rating"), [post(changes::rate)]))
         .service(on(&below("/typing"), [post(changes::typing)]))
+        .service(on(&below("/client_tokens"), [post(tickets::issue_client_token)]))
+        .service(on(&below("/stream_tickets"), [post(tickets::issue)]))
         .service(on(&below("/messages"), [get(messages::list), post(messages::send)]))
         .service(on(&below("/messages/{message}"), [get(messages::get)]))
         .service(on(&below("/events"), [get(lists::events)]))

@@ -19,13 +19,13 @@ use openclaw_actors::{
 };
 use tracing::warn;
 
-use super::{auth::Caller, error::ApiError};
+use super::{auth::Caller, error::ApiError, frames::Goodbye, tickets::Seat};
 use crate::server::Parts;
 
 /// A revocation takes up to two seconds to be known; with these two more, streams end within five.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// A credential: one secret of one key.
+/// A credential: one secret of one key, or the tokens of one customer.
 type Credential = (KeyId, i64);
 
 thread_local! {
@@ -45,7 +45,7 @@ struct Watched {
 impl Watched {
     /// The one for that credential: the first stream starts the asking, which ends with the last.
     fn of(keys: &KeyRing, principal: &Principal) -> Rc<Self> {
-        let credential = (principal.key, principal.secret);
+        let credential = (principal.bucket(), principal.secret);
         let known = WATCHED.with_borrow(|all| all.get(&credential).and_then(Weak::upgrade));
         let watched = known.unwrap_or_else(|| {
             let watched = Rc::new(Self::default());
@@ -88,7 +88,7 @@ async fn ask(keys: KeyRing, principal: Principal, watched: Weak<Watched>) {
         }
     }
     WATCHED.with_borrow_mut(|all| {
-        let credential = (principal.key, principal.secret);
+        let credential = (principal.bucket(), principal.secret);
         // A stream that came meanwhile may have begun anew.
         if all.get(&credential).is_some_and(|known| Weak::ptr_eq(known, &watched)) {
             all.remove(&credential);
@@ -103,6 +103,8 @@ pub(super) struct ActiveStream {
     scope: Scope,
     number: u64,
     waker: Option<Waker>,
+    /// Of the ticket that opened it.
+    seat: Option<Seat>,
     _permit: StreamPermit,
 }
 
@@ -119,7 +121,13 @@ impl ActiveStream {
         let watched = Watched::of(keys, principal);
         let number = watched.next.get();
         watched.next.set(number + 1);
-        Self { watched, scope, number, waker: None, _permit: permit }
+        Self { watched, scope, number, waker: None, seat: None, _permit: permit }
+    }
+
+    /// On the seat of a ticket, which it leaves to whoever comes after.
+    pub(super) fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
     }
 
     /// The place of a streamed answer to a POST; one that is not streamed takes none.
@@ -143,7 +151,18 @@ impl ActiveStream {
         let permit = openclaw_actors::limiter::OpenStreams::new(0).open_unlimited();
         let scope = Scope::ConversationsRead;
         let watched = Rc::new(Watched { scopes: Cell::new(ScopeSet::all()), ..Watched::default() });
-        Self { watched, scope, number: 0, waker: None, _permit: permit }
+        Self { watched, scope, number: 0, waker: None, seat: None, _permit: permit }
+    }
+
+    /// Ready once it has to end, with the reason.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Goodbye> {
+        if self.poll_revoked(cx).is_ready() {
+            return Poll::Ready(Goodbye::Revoked);
+        }
+        match &self.seat {
+            Some(seat) => seat.poll_taken(cx).map(|()| Goodbye::Replaced),
+            None => Poll::Pending,
+        }
     }
 
     /// Ready once its credential has ended or lost the scope.

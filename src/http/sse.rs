@@ -16,7 +16,12 @@ use std::{
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
-    http::header::{self, HeaderName, HeaderValue},
+    body::BoxBody,
+    dev::ServiceResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -24,12 +29,14 @@ use openclaw_actors::{
     conversation::reader::{Cursor, Frame, Reader},
     ids::{ConversationId, RequestId},
 };
+use serde_json::json;
 use tokio::time::Instant;
 use tracing::warn;
 
 pub(super) use self::pulse::Pulse;
 use super::{
     conversations::StopOnDrop,
+    error::ApiError,
     frames::{self, Goodbye, JsonFrames},
     open_streams::ActiveStream,
     timing::Timing,
@@ -79,6 +86,31 @@ pub(super) fn nothing_more(content_location: Option<String>) -> HttpResponse {
     head(content_location).body(GREETING)
 }
 
+/// An answer that an `EventSource` bears: any other status than 200 ends it for ever, also where it should come back.
+pub(super) fn bearable(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let passes = matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let is_stream = response.request().match_pattern().is_some_and(|pattern| pattern.ends_with("/stream"));
+    if !(passes && is_stream) {
+        return response;
+    }
+    let headers = response.headers();
+    let wait = headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+    let wait_ms = wait.unwrap_or(1) * 1_000;
+    let refused = response.response().error().and_then(|error| error.as_error::<ApiError>());
+    let reason = refused.map_or("unavailable", ApiError::code);
+    let kind = Goodbye::Unavailable.kind();
+    let conversation = response.request().match_info().get("id").unwrap_or_default();
+    let data =
+        json!({ "type": kind, "conversation_id": conversation, "reason": reason, "retry_after_ms": wait_ms });
+    let mut answer = head(None);
+    let of_limits = |name: &HeaderName| name.as_str().contains("ratelimit");
+    for header in headers.iter().filter(|(name, _)| of_limits(name)) {
+        answer.append_header(header);
+    }
+    let answer = answer.body(format!("retry: {wait_ms}\nevent: {kind}\ndata: {data}\n\n"));
+    response.into_response(answer)
+}
+
 /// The head of a stream.
 pub(super) fn head(content_location: Option<String>) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
@@ -97,6 +129,8 @@ pub(super) struct Events {
     conversation: ConversationId,
     json: JsonFrames,
     active: ActiveStream,
+    /// Said before everything else.
+    first: Option<(&'static str, Vec<u8>)>,
     /// Stops the turn if the client hangs up before its end.
     stops: Option<StopOnDrop>,
     timing: Option<Timing>,
@@ -115,6 +149,7 @@ impl Events {
             conversation,
             json: JsonFrames::of(conversation),
             active,
+            first: None,
             stops: None,
             timing: None,
             frames: Vec::new(),
@@ -128,6 +163,18 @@ impl Events {
     /// Stops the turn if the client hangs up before its end.
     pub(super) fn stopping(mut self, stops: Option<StopOnDrop>) -> Self {
         self.stops = stops;
+        self
+    }
+
+    /// Leaves out what customers' pages do not see.
+    pub(super) fn for_page(mut self, for_page: bool) -> Self {
+        self.json = self.json.for_page(for_page);
+        self
+    }
+
+    /// Says this before everything else, and never again.
+    pub(super) fn beginning_with(mut self, first: Option<(&'static str, Vec<u8>)>) -> Self {
+        self.first = first;
         self
     }
 
@@ -212,8 +259,13 @@ impl Events {
         if !std::mem::replace(&mut self.greeted, true) {
             out.extend_from_slice(GREETING);
         }
-        if self.active.poll_revoked(cx).is_ready() {
-            return self.say_goodbye(out, Goodbye::Revoked);
+        if let Some((kind, json)) = self.first.take() {
+            self.begin_block(out, kind, None);
+            out.extend_from_slice(&json);
+            out.extend_from_slice(END_OF_BLOCK);
+        }
+        if let Poll::Ready(goodbye) = self.active.poll_over(cx) {
+            return self.say_goodbye(out, goodbye);
         }
         self.take_frames(out, now, cx);
         if out.is_empty() && !self.ended {

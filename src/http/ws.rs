@@ -41,13 +41,14 @@ use self::{
     guard::Guarded,
 };
 use super::{
-    auth::{Caller, ReadConversations, StreamCaller},
+    auth::{Caller, ReadConversations, StreamParty},
     conversations::StopOnDrop,
     cursor::StreamParameters,
     error::ApiError,
     frames::{self, Goodbye, JsonFrames},
     open_streams::ActiveStream,
     query::{PathId, Query},
+    redact,
 };
 use crate::server::Parts;
 
@@ -65,7 +66,7 @@ const MOST_UNDER_WAY: usize = 16;
 
 /// Opens a WebSocket on a conversation.
 pub(super) async fn open(
-    StreamCaller { caller, permit }: StreamCaller<ReadConversations>,
+    mut party: StreamParty<ReadConversations>,
     id: PathId<ConversationId>,
     request: HttpRequest,
     parameters: Query<StreamParameters>,
@@ -76,16 +77,20 @@ pub(super) async fn open(
     if parts.stopping.is_announced() {
         return Err(ApiError::unavailable());
     }
-    let key = (caller.org, *id);
+    let key = (party.caller.org, *id);
     let Opened::Reader(reader) = parts.directory.open(key, None, cursor).await? else {
         return Err(ApiError::not_found());
     };
+    let seat = party.seat(&parts).await?;
+    let StreamParty { caller, permit, .. } = party;
     let active = ActiveStream::new(&parts.keys, &caller.principal, Scope::ConversationsRead, permit);
+    let active = active.seated(seat);
+    let json = JsonFrames::of(key.1).for_page(caller.is_page());
     let socket = Socket {
         parts,
         caller,
         key,
-        json: JsonFrames::of(key.1),
+        json,
         batches: Some(Batches::new(*reader, active)),
         heard_at: Instant::now(),
         parts_heard: BytesMut::new(),
@@ -173,7 +178,7 @@ impl Socket {
         self.stops.values_mut().for_each(StopOnDrop::disarm);
         let code = match goodbye {
             Goodbye::Shutdown | Goodbye::Deleted => CloseCode::Away,
-            Goodbye::Revoked => CloseCode::Policy,
+            Goodbye::Revoked | Goodbye::Replaced => CloseCode::Policy,
             Goodbye::Unavailable | Goodbye::Lagging => CloseCode::Again,
         };
         close(code, ctx);
@@ -191,7 +196,11 @@ impl Socket {
         ctx.spawn(actix::fut::wrap_future(acting).map(|done: Done, socket: &mut Self, ctx| {
             socket.under_way -= 1;
             socket.stops.extend(done.stops);
-            text(&done.answer, ctx);
+            if socket.caller.is_page() {
+                text(&redact::for_customers("", &done.answer), ctx);
+            } else {
+                text(&done.answer, ctx);
+            }
         }));
     }
 }

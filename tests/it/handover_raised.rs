@@ -258,7 +258,7 @@ fn an_agent_is_shown_all_that_is_needed_in_64_kib() {
     assert_eq!(asked["confidence"], last["reply"]["confidence"]);
     assert!(asked["expires_at"].as_str() > asked["requested_at"].as_str());
     let summary = asked["summary"].as_str().unwrap();
-    for told in ["How long does delivery take?", "Delivery", "Ada", "ada@example.com", "c-17"] {
+    for told in ["How long does delivery take?", "Ada", "ada@example.com", "c-17"] {
         assert!(summary.contains(told), "{told} in {summary}");
     }
     let messages = asked["messages"].as_array().unwrap();

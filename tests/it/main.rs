@@ -9,6 +9,7 @@ mod architecture;
 mod audit;
 mod bad_input;
 mod bench;
+mod browsers;
 mod chaos;
 mod chat;
 mod clients;

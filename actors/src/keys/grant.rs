@@ -149,6 +149,7 @@ mod tests {
             quota: NonZeroU32::new(quota),
             expires_at: expires_at.map(Timestamp),
             allowed_origins: Vec::new().into(),
+            client: None,
         }
     }
 

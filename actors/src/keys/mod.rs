@@ -4,7 +4,9 @@
 //! granting rules; an organization begins with its two keys and ends with all that is its.
 
 mod actor;
+mod client;
 mod commands;
+mod customers;
 mod grant;
 mod key;
 mod origin;
@@ -20,6 +22,7 @@ mod usage;
 
 pub use self::{
     actor::UsageWriter,
+    client::{CLIENT_TOKEN_PREFIX, Client, OriginMark, TICKET_PREFIX, Ticket},
     commands::KeyError,
     grant::{Denied, Granter},
     key::{IssuedKey, Key, KeyKind, KeyPatch, NewKey, RateLimit, Secret},
@@ -27,6 +30,6 @@ pub use self::{
     pepper::{Pepper, PepperError},
     ring::{AuthError, KeyRing, Principal, RingError},
     scope::{Scope, ScopeSet},
-    secret::{CLIENT_TOKEN_PREFIX, Family, KeyText, MalformedKey},
+    secret::{Family, KeyText, MalformedKey},
     tenancy::NewOrganization,
 };

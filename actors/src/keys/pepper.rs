@@ -140,6 +140,11 @@ impl Pepper {
         self.versions.contains_key(&version).then(|| self.mac(version, label.as_bytes()))
     }
 
+    /// What stands for personal data of which only sameness matters.
+    pub(super) fn digest(&self, bytes: &[u8]) -> Hash {
+        self.mac(self.current, &[b"openclaw digest of ".as_slice(), bytes].concat())
+    }
+
     fn mac(&self, version: i64, bytes: &[u8]) -> Hash {
         let known = self.versions.get(&version);
         let mut mac = known.unwrap_or_else(|| &self.versions[&self.current]).clone();

@@ -11,6 +11,7 @@ use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
 
 use super::{
+    client::{CLIENT_TOKEN_PREFIX, Client, ClientToken},
     key::{Key, KeyKind},
     origin::Origin,
     pepper::{Hash, Pepper},
@@ -54,9 +55,17 @@ pub struct Principal {
     pub expires_at: Option<Timestamp>,
     /// Where browsers may use it from; publishable keys only.
     pub allowed_origins: Arc<[Origin]>,
+    /// It acts as the customer of one conversation, and the key stands behind it.
+    pub client: Option<Client>,
 }
 
 impl Principal {
+    /// Whose requests and streams are counted together.
+    #[must_use]
+    pub fn bucket(&self) -> KeyId {
+        self.client.map_or(self.key, |client| client.bucket)
+    }
+
     /// May it do that?
     #[must_use]
     pub fn holds(&self, scope: Scope) -> bool {
@@ -155,6 +164,10 @@ impl KeyRing {
     /// # Errors
     /// Nobody we know, or the store is away.
     pub async fn authenticate(&self, text: &str) -> Result<Principal, AuthError> {
+        if text.starts_with(CLIENT_TOKEN_PREFIX) {
+            let token = ClientToken::read(&self.pepper, text).ok_or(AuthError::Refused)?;
+            return self.customer(token.org, token.key, token.client).await?.ok_or(AuthError::Refused);
+        }
         let text = KeyText::parse(text).map_err(|_| AuthError::Refused)?;
         let key = self.record(text.id()).await?;
         let now = Timestamp::now();
@@ -170,6 +183,9 @@ impl KeyRing {
     /// # Errors
     /// The store is away: nothing is known then.
     pub async fn renewed(&self, principal: &Principal) -> Result<Option<Principal>, Arc<StoreError>> {
+        if let Some(client) = principal.client {
+            return self.customer(principal.org, principal.key, client).await;
+        }
         let key = self.record(principal.key).await?;
         Ok(key.and_then(|key| self.principal(&key, principal.secret, Timestamp::now())))
     }
@@ -192,7 +208,7 @@ impl KeyRing {
         (found != no_number).then_some(found)
     }
 
-    fn principal(&self, key: &Key, number: i64, now: Timestamp) -> Option<Principal> {
+    pub(super) fn principal(&self, key: &Key, number: i64, now: Timestamp) -> Option<Principal> {
         let secret = key.live_secrets(now).find(|secret| secret.number == number)?;
         Some(Principal {
             org: key.org,
@@ -204,10 +220,11 @@ impl KeyRing {
             quota: key.rate_limit.quota(self.default_quota),
             expires_at: [key.expires_at, secret.expires_at].into_iter().flatten().min(),
             allowed_origins: key.allowed_origins.as_slice().into(),
+            client: None,
         })
     }
 
-    async fn record(&self, id: KeyId) -> Result<Option<Arc<Key>>, Arc<StoreError>> {
+    pub(super) async fn record(&self, id: KeyId) -> Result<Option<Arc<Key>>, Arc<StoreError>> {
         let record = self.records.get(&id).map(|record| Arc::clone(&record));
         let Some(record) = record else {
             return self.first_record(id).await;

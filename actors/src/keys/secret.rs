@@ -7,9 +7,6 @@ use std::fmt;
 
 use crate::ids::KeyId;
 
-/// The prefix of a client token, which this text form is kept free for.
-pub const CLIENT_TOKEN_PREFIX: &str = "oc_ct_";
-
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// 62^43 is just over 2^256.

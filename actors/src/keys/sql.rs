@@ -1,6 +1,7 @@
 //! The rows of keys and their secrets.
 
 pub(super) mod erase;
+pub(super) mod tickets;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 

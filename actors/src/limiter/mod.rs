@@ -54,6 +54,8 @@ pub enum Bucket {
     Requests,
     /// Streams opened by GET and WebSockets, so that reconnecting does not use up requests.
     StreamOpenings,
+    /// Conversations that one address starts with one publishable key.
+    Starts,
 }
 
 impl Bucket {
@@ -61,11 +63,14 @@ impl Bucket {
         match self {
             Self::Requests => "requests",
             Self::StreamOpenings => "stream_openings",
+            Self::Starts => "starts",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Requests, Self::StreamOpenings].into_iter().find(|bucket| bucket.as_str() == text)
+        [Self::Requests, Self::StreamOpenings, Self::Starts]
+            .into_iter()
+            .find(|bucket| bucket.as_str() == text)
     }
 }
 

@@ -37,9 +37,16 @@ impl OpenStreams {
     /// # Errors
     /// It holds as many as it may.
     pub fn open(&self, key: KeyId) -> Result<StreamPermit, TooManyStreams> {
+        self.open_up_to(key, self.most)
+    }
+
+    /// The same with a limit of its own.
+    ///
+    /// # Errors
+    /// It holds as many as it may.
+    pub fn open_up_to(&self, key: KeyId, most: u32) -> Result<StreamPermit, TooManyStreams> {
         let mut open = self.per_key.entry(key).or_insert(0);
-        if *open >= self.most {
-            let most = self.most;
+        if *open >= most {
             let none = *open == 0;
             drop(open);
             if none {

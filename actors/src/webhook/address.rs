@@ -68,7 +68,9 @@ impl Cidr {
         Self { network: IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), bits }
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Does the address lie in it?
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let unlike = u32::from(network) ^ u32::from(address);

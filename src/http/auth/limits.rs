@@ -40,9 +40,9 @@ impl Counted {
         arrived: Instant,
     ) -> Result<Self, LimiterGone> {
         let kind = if opens_a_stream(request) { Bucket::StreamOpenings } else { Bucket::Requests };
-        let bucket = BucketId { bucket: kind, key: principal.key };
+        let bucket = BucketId { bucket: kind, key: principal.bucket() };
         let quota = principal.quota.map(|quota| match kind {
-            Bucket::Requests => quota,
+            Bucket::Requests | Bucket::Starts => quota,
             Bucket::StreamOpenings => STREAM_OPENINGS,
         });
         let decision = match quota {
@@ -88,7 +88,7 @@ fn counts(status: StatusCode) -> bool {
 
 /// The routes that end so are those of streams and WebSockets. They have a bucket of their own, so that reconnecting
 /// after a restart uses up no requests.
-fn opens_a_stream(request: &ServiceRequest) -> bool {
+pub(in crate::http) fn opens_a_stream(request: &ServiceRequest) -> bool {
     let is_stream = |pattern: String| pattern.ends_with("/stream") || pattern.ends_with("/ws");
     request.method() == Method::GET && request.match_pattern().is_some_and(is_stream)
 }
@@ -97,6 +97,7 @@ fn write_headers(bucket: Bucket, decision: Decision, headers: &mut HeaderMap) {
     let name = match bucket {
         Bucket::Requests => "default",
         Bucket::StreamOpenings => "streams",
+        Bucket::Starts => "starts",
     };
     let Decision { quota, remaining, reset_after, .. } = decision;
     let reset = reset_after.as_secs() + u64::from(reset_after.subsec_nanos() > 0);

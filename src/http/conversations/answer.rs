@@ -31,9 +31,11 @@ use super::{
 };
 use crate::{
     http::{
+        auth::Caller,
         error::ApiError,
         open_streams::ActiveStream,
         sse::{self, Events},
+        tickets::ClientToken,
         timing::Timing,
     },
     server::Parts,
@@ -59,6 +61,40 @@ pub(super) struct Answering {
     pub(super) asked_at: Instant,
     /// Where a repeated request goes on.
     pub(super) resumes_at: Option<Cursor>,
+    /// Who reads it.
+    pub(super) viewer: Viewer,
+}
+
+/// Who reads an answer.
+#[derive(Debug, Default)]
+pub(super) struct Viewer {
+    /// A customer's page.
+    is_page: bool,
+    /// What a page goes on with that has just begun.
+    client_token: Option<ClientToken>,
+}
+
+impl Viewer {
+    pub(super) fn of<P>(caller: &Caller<P>) -> Self {
+        Self { is_page: caller.is_page(), client_token: None }
+    }
+
+    pub(super) fn with(self, client_token: Option<ClientToken>) -> Self {
+        Self { client_token, ..self }
+    }
+
+    /// The token as the first event of a stream: without an id, because it is stored nowhere.
+    fn first_event(&self) -> Result<Option<(&'static str, Vec<u8>)>, ApiError> {
+        const KIND: &str = "client_token";
+        #[derive(Serialize)]
+        struct Said<'a> {
+            r#type: &'static str,
+            #[serde(flatten)]
+            token: &'a ClientToken,
+        }
+        let said = self.client_token.as_ref().map(|token| serde_json::to_vec(&Said { r#type: KIND, token }));
+        Ok(said.transpose().map_err(ApiError::internal)?.map(|json| (KIND, json)))
+    }
 }
 
 /// `{message, turn, reply}`, and at a start what goes with it.
@@ -70,11 +106,8 @@ struct Whole<'a> {
     turn: Option<Box<RawValue>>,
     reply: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_token: Option<()>,
+    client_token: Option<Option<&'a ClientToken>>,
 }
-
-/// `Some(())` serializes as null: a start by a secret key shows the field without a token.
-const NO_CLIENT_TOKEN: Option<()> = Some(());
 
 /// What the turn's stream told while it was waited for.
 #[derive(Default)]
@@ -126,6 +159,7 @@ impl Answering {
             _ => directory.follow(self.key, &accepted),
         };
         let events = Events::new(reader, self.key.1, active).stopping(stops).timed(timing);
+        let events = events.for_page(self.viewer.is_page).beginning_with(self.viewer.first_event()?);
         Ok(events.response(location))
     }
 
@@ -182,7 +216,8 @@ impl Answering {
                 None => accepted.turn.as_ref().map(as_json).transpose()?,
             },
             reply: told.reply,
-            client_token: NO_CLIENT_TOKEN.filter(|()| is_start),
+            // A start by a secret key shows the field without a token.
+            client_token: is_start.then_some(self.viewer.client_token.as_ref()),
         };
         let status = match (goes_on, is_start) {
             (true, _) => StatusCode::ACCEPTED,

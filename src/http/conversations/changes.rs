@@ -24,7 +24,7 @@ use serde::Deserialize;
 use super::{fields, incoming::Sender, messages::scope_of, refused::refused, repeats, shown};
 use crate::{
     http::{
-        auth::{AnySecretKey, Caller, DeleteConversations, WriteConversations},
+        auth::{AnySecretKey, Caller, DeleteConversations, Party, WriteConversations},
         error::ApiError,
         idempotency::{Once, Repeatable, of_another_kind, replayed},
         json::{Json, OptionalJson},
@@ -52,6 +52,26 @@ struct CustomerPatch {
 }
 
 impl PatchBody {
+    /// Refuses what is not a customer's to say: who they are elsewhere, and what others note about the conversation.
+    fn only_what_customers_say(&self) -> Result<(), ApiError> {
+        let customer = match &self.customer {
+            Change::Set(customer) => !matches!(customer.id, Change::Keep),
+            Change::Reset => true,
+            Change::Keep => false,
+        };
+        let not_theirs = [
+            ("topic", !matches!(self.topic, Change::Keep)),
+            ("metadata", !matches!(self.metadata, Change::Keep)),
+            ("customer.id", customer),
+        ];
+        match not_theirs.into_iter().find(|(_, says)| *says) {
+            Some((param, _)) => {
+                Err(ApiError::forbidden("client_token", "a client token may not change this").param(param))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check(self, if_version: Option<Vec<i64>>) -> Result<Patch, ApiError> {
         let customer = match self.customer {
             Change::Keep => CustomerPatch::default(),
@@ -108,13 +128,16 @@ fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
 
 /// Changes fields.
 pub(in crate::http) async fn patch(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     id: PathId<ConversationId>,
     request: HttpRequest,
     body: Json<PatchBody>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let key = (caller.org, *id);
+    if caller.is_page() {
+        body.value.only_what_customers_say()?;
+    }
     let patch = body.value.check(if_match(request.headers()))?;
     let changed = parts.directory.patch(key, patch).await.map_err(|refusal| refused(key, refusal))?;
     Ok(shown(&changed))
@@ -164,7 +187,7 @@ pub(in crate::http) struct RatingBody {
 
 /// What the customer thinks of it; the last rating counts.
 pub(in crate::http) async fn rate(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     id: PathId<ConversationId>,
     repeatable: Repeatable,
     body: Json<RatingBody>,
@@ -221,7 +244,7 @@ pub(in crate::http) struct TypingBody {
 
 /// Tells the conversation's streams that somebody types. Nothing is stored, so a repeat is simply another notice.
 pub(in crate::http) async fn typing(
-    caller: Caller<AnySecretKey>,
+    caller: Party<AnySecretKey>,
     id: PathId<ConversationId>,
     _: Repeatable,
     body: OptionalJson<TypingBody>,

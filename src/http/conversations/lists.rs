@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::{messages::OldestFirst, slice};
 use crate::{
     http::{
-        auth::{Caller, ReadConversations},
+        auth::{Caller, Party, ReadConversations},
         error::ApiError,
         page::{Filters, List, Page},
         query::PathId,
@@ -90,7 +90,7 @@ pub(in crate::http) async fn conversations(
 
 /// The durable events of a conversation, the same objects as on its stream.
 pub(in crate::http) async fn events(
-    caller: Caller<ReadConversations>,
+    caller: Party<ReadConversations>,
     id: PathId<ConversationId>,
     list: List<OldestFirst>,
     parts: Data<Parts>,

@@ -19,7 +19,7 @@ use openclaw_actors::{
 use serde::Deserialize;
 
 use super::{
-    answer::{Answering, Of},
+    answer::{Answering, Of, Viewer},
     delivery::StopOnDrop,
     incoming::{Allowed, Incoming, MessageBody, Sender},
     refused::refused,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     http::{
-        auth::{AnySecretKey, Caller, ReadConversations},
+        auth::{AnySecretKey, Party, ReadConversations},
         cursor,
         error::ApiError,
         idempotency::{Once, Repeatable, replayed},
@@ -92,7 +92,7 @@ pub(in crate::http) async fn store(
 
 /// Adds a message, which is answered unless a person owns the conversation.
 pub(in crate::http) async fn send(
-    caller: Caller<AnySecretKey>,
+    caller: Party<AnySecretKey>,
     id: PathId<ConversationId>,
     request: HttpRequest,
     repeatable: Repeatable,
@@ -112,7 +112,9 @@ pub(in crate::http) async fn send(
     let (own, stops) = (parts.clone(), delivered.stops_on_disconnect);
     let act = move |stamp| store(own, key, incoming, stops, stamp);
     let once = repeatable.once(&parts, repeats::scope(&caller), &raw, act).await?;
-    let answering = Answering { parts, key, of: Of::Message, delivered, active, asked_at, resumes_at };
+    let viewer = Viewer::of(&caller);
+    let answering =
+        Answering { parts, key, of: Of::Message, delivered, active, asked_at, resumes_at, viewer };
     match once {
         Once::First((accepted, stops)) => answering.answer(accepted, stops).await,
         Once::Repeat(effect) => answering.answer_again(&effect).await.map(replayed),
@@ -130,7 +132,7 @@ impl Filters for OldestFirst {
 
 /// The messages of a conversation.
 pub(in crate::http) async fn list(
-    caller: Caller<ReadConversations>,
+    caller: Party<ReadConversations>,
     id: PathId<ConversationId>,
     list: List<OldestFirst>,
     parts: Data<Parts>,
@@ -144,7 +146,7 @@ pub(in crate::http) async fn list(
 
 /// One message.
 pub(in crate::http) async fn get(
-    caller: Caller<ReadConversations>,
+    caller: Party<ReadConversations>,
     ids: PathId<(ConversationId, MessageId)>,
     parts: Data<Parts>,
 ) -> Result<Answer<Message>, ApiError> {

@@ -34,7 +34,7 @@ pub(super) use self::{
     refused::refused,
 };
 use super::{
-    auth::{Caller, ReadConversations},
+    auth::{Party, ReadConversations},
     error::ApiError,
     page::{Order, PageRequest},
     query::PathId,
@@ -43,7 +43,7 @@ use crate::server::Parts;
 
 /// One conversation, without its messages.
 pub(super) async fn get(
-    caller: Caller<ReadConversations>,
+    caller: Party<ReadConversations>,
     id: PathId<ConversationId>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {

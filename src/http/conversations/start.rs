@@ -8,14 +8,17 @@ use openclaw_actors::{
     idempotency::{Effect, Stamp},
     ids::{ConversationId, MessageId, TurnId},
     keys::Scope,
+    limiter::{Bucket, BucketId},
+    metrics::METRICS,
 };
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use tokio::time::Instant as Moment;
 
 use super::{
-    answer::{Answering, Of},
+    answer::{Answering, Of, Viewer},
     delivery::{Delivered, Delivery, OnDisconnect, StopOnDrop},
     fields,
     incoming::{Allowed, Incoming, MessageBody, Sender},
@@ -24,18 +27,22 @@ use super::{
 };
 use crate::{
     http::{
-        auth::{Caller, WriteConversations},
+        auth::{Starter, client_address, counted_as},
         cursor,
         error::ApiError,
         idempotency::{Once, Repeatable, replayed},
         json::OptionalJson,
         open_streams::ActiveStream,
+        tickets,
     },
     server::Parts,
 };
 
 /// Where a conversation takes place unless it says.
 pub(in crate::http) const DEFAULT_CHANNEL: &str = "api";
+
+/// The same for a start from a page.
+const PAGES_CHANNEL: &str = "web";
 
 /// As it comes. Everything may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -97,7 +104,19 @@ struct Start {
 }
 
 impl StartBody {
-    fn check(self, headers: &HeaderMap, parts: &Parts) -> Result<Start, ApiError> {
+    /// Refuses what only a server may say: a page could say it of anybody.
+    fn only_what_pages_say(&self) -> Result<(), ApiError> {
+        let identified = self.customer.as_ref().is_some_and(|customer| customer.id.is_some());
+        let param = match (identified, self.metadata.is_some()) {
+            (true, _) => "customer.id",
+            (false, true) => "metadata",
+            (false, false) => return Ok(()),
+        };
+        let message = "a publishable key may not say this: start conversations of identified customers from your server";
+        Err(ApiError::forbidden("publishable_key", message).param(param))
+    }
+
+    fn check(self, is_page: bool, headers: &HeaderMap, parts: &Parts) -> Result<Start, ApiError> {
         let first = self.message.map(|FirstMessage(message)| message);
         if first.as_ref().is_some_and(|first| first.sender() == Sender::Agent) {
             let message = "the AI owns a conversation that begins";
@@ -112,7 +131,8 @@ impl StartBody {
         let delivered = inner.or(own).check(headers)?;
         let channel = self.channel.map(|channel| fields::channel("channel", channel)).transpose()?;
         let details = Details {
-            channel: channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
+            channel: channel
+                .unwrap_or_else(|| if is_page { PAGES_CHANNEL } else { DEFAULT_CHANNEL }.to_owned()),
             topic: self.topic.map(|topic| fields::topic("topic", topic)).transpose()?,
             language: self.language.map(|language| fields::language("language", language)).transpose()?,
             customer: self.customer.unwrap_or_default().check()?,
@@ -133,9 +153,24 @@ impl CustomerBody {
     }
 }
 
+/// One address starts only so many conversations: a publishable key stands in a page, where anyone can take it from.
+async fn not_too_often(caller: &Starter, request: &HttpRequest, parts: &Parts) -> Result<(), ApiError> {
+    let Some(address) = client_address(request) else { return Ok(()) };
+    let key = parts.keys.bucket_of_address(caller.principal.key, &counted_as(address));
+    let bucket = BucketId { bucket: Bucket::Starts, key };
+    let decision = parts.limiter.take(bucket, parts.config.limits.starts_per_address, Moment::now()).await;
+    let decision = decision.map_err(|error| ApiError::unavailable().caused_by(error))?;
+    if decision.admitted.is_some() {
+        return Ok(());
+    }
+    METRICS.rate_limited.inc();
+    let message = "too many conversations were started from this address";
+    Err(ApiError::too_many("too_many_starts", message, decision.reset_after))
+}
+
 /// Begins a conversation, perhaps with its first message, which is answered.
 pub(in crate::http) async fn start(
-    caller: Caller<WriteConversations>,
+    mut caller: Starter,
     request: HttpRequest,
     repeatable: Repeatable,
     body: OptionalJson<StartBody>,
@@ -143,12 +178,26 @@ pub(in crate::http) async fn start(
 ) -> Result<HttpResponse, ApiError> {
     let asked_at = Instant::now();
     let OptionalJson { value: body, raw } = body;
-    let Start { details, message, delivered } = body.check(request.headers(), &parts)?;
+    let is_page = caller.is_page();
+    if is_page {
+        body.only_what_pages_say()?;
+        repeatable.nobody_guesses()?;
+        not_too_often(&caller, &request, &parts).await?;
+    }
+    let Start { details, message, delivered } = body.check(is_page, request.headers(), &parts)?;
     let resumes_at = cursor::last_event_id(request.headers())?;
+    let key = (caller.org, ConversationId::generate());
+    let repeats_of = repeats::scope(&caller);
+    let publishable = caller.principal.clone();
+    let mut token = None;
+    if is_page {
+        // From here on it is the customer of this conversation.
+        let (made, customer) = tickets::for_start(&parts, &publishable, key.1).await?;
+        (token, caller.principal) = (Some(made), customer);
+    }
     let scope = Scope::ConversationsWrite;
     let active = ActiveStream::if_streamed(delivered.streamed, &caller, scope, &parts)?;
 
-    let key = (caller.org, ConversationId::generate());
     let directory = parts.directory.clone();
     let ids = (MessageId::generate(), TurnId::generate());
     let effect = Effect::Started { conversation: key.1, message: message.as_ref().map(|_| ids.0) };
@@ -164,14 +213,20 @@ pub(in crate::http) async fn start(
         let stops = stops.map(|stops| stops.keep_for_own(&accepted));
         Ok(((accepted, stops), effect))
     };
-    let once = repeatable.once(&parts, repeats::scope(&caller), &raw, begin).await?;
-    let answering =
-        |key| Answering { parts: parts.clone(), key, of: Of::Start, delivered, active, asked_at, resumes_at };
+    let once = repeatable.once(&parts, repeats_of, &raw, begin).await?;
+    let viewer = Viewer::of(&caller);
+    let answering = |key, viewer| {
+        let parts = parts.clone();
+        Answering { parts, key, of: Of::Start, delivered, active, asked_at, resumes_at, viewer }
+    };
     match once {
-        Once::First((accepted, stops)) => answering(key).answer(accepted, stops).await,
+        Once::First((accepted, stops)) => answering(key, viewer.with(token)).answer(accepted, stops).await,
         Once::Repeat(effect) => {
             let (key, accepted) = repeats::accepted(&parts, caller.org, &effect).await?;
-            answering(key).answer(accepted, None).await.map(replayed)
+            if is_page {
+                token = Some(tickets::for_start(&parts, &publishable, key.1).await?.0);
+            }
+            answering(key, viewer.with(token)).answer(accepted, None).await.map(replayed)
         }
     }
 }

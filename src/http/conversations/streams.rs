@@ -10,7 +10,7 @@ use openclaw_actors::{
 use super::links;
 use crate::{
     http::{
-        auth::{ReadConversations, StreamCaller},
+        auth::{ReadConversations, StreamParty},
         cursor::StreamParameters,
         error::ApiError,
         open_streams::ActiveStream,
@@ -22,29 +22,29 @@ use crate::{
 
 /// All of a conversation; it stays open.
 pub(in crate::http) async fn conversation(
-    caller: StreamCaller<ReadConversations>,
+    party: StreamParty<ReadConversations>,
     id: PathId<ConversationId>,
     request: HttpRequest,
     parameters: Query<StreamParameters>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    open(caller, *id, None, &request, &parameters, &parts).await
+    open(party, *id, None, &request, &parameters, &parts).await
 }
 
 /// One turn, up to its terminal event.
 pub(in crate::http) async fn turn(
-    caller: StreamCaller<ReadConversations>,
+    party: StreamParty<ReadConversations>,
     ids: PathId<(ConversationId, TurnId)>,
     request: HttpRequest,
     parameters: Query<StreamParameters>,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let (conversation, turn) = *ids;
-    open(caller, conversation, Some(turn), &request, &parameters, &parts).await
+    open(party, conversation, Some(turn), &request, &parameters, &parts).await
 }
 
 async fn open(
-    StreamCaller { caller, permit }: StreamCaller<ReadConversations>,
+    mut party: StreamParty<ReadConversations>,
     conversation: ConversationId,
     turn: Option<TurnId>,
     request: &HttpRequest,
@@ -56,14 +56,16 @@ async fn open(
     if parts.stopping.is_announced() {
         return Err(ApiError::unavailable());
     }
-    let key = (caller.org, conversation);
+    let key = (party.caller.org, conversation);
     let reader = match parts.directory.open(key, turn, cursor).await? {
         Opened::Reader(reader) => *reader,
         // What stops an `EventSource`, which would come back to an empty stream for ever.
         Opened::Ended => return Ok(HttpResponse::NoContent().finish()),
         Opened::NotFound => return Err(ApiError::not_found()),
     };
+    let seat = party.seat(parts).await?;
+    let StreamParty { caller, permit, .. } = party;
     let active = ActiveStream::new(&parts.keys, &caller.principal, Scope::ConversationsRead, permit);
-    let events = Events::new(reader, conversation, active);
+    let events = Events::new(reader, conversation, active.seated(seat)).for_page(caller.is_page());
     Ok(events.response(turn.map(|turn| links::turn(key, turn))))
 }

@@ -15,7 +15,7 @@ use openclaw_actors::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::{Answering, Of},
+    answer::{Answering, Of, Viewer},
     delivery::{Delivery, StopOnDrop},
     messages::Stored,
     refused::refused,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     http::{
-        auth::{Caller, ReadConversations, WriteConversations},
+        auth::{Caller, Party, ReadConversations, WriteConversations},
         cursor,
         error::ApiError,
         idempotency::{Once, Repeatable, of_another_kind, replayed},
@@ -46,7 +46,7 @@ struct Stopped {
 
 /// One turn.
 pub(in crate::http) async fn get(
-    caller: Caller<ReadConversations>,
+    caller: Party<ReadConversations>,
     ids: PathId<(ConversationId, TurnId)>,
     parts: Data<Parts>,
 ) -> Result<Answer<Turn>, ApiError> {
@@ -57,7 +57,7 @@ pub(in crate::http) async fn get(
 
 /// Stops a turn, running or waiting; one that has ended is shown as it ended.
 pub(in crate::http) async fn stop(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     ids: PathId<(ConversationId, TurnId)>,
     repeatable: Repeatable,
     body: OptionalJson<Empty>,
@@ -72,7 +72,7 @@ pub(in crate::http) async fn stop(
 
 /// Stops whichever turn runs.
 pub(in crate::http) async fn stop_running(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     id: PathId<ConversationId>,
     repeatable: Repeatable,
     body: OptionalJson<Empty>,
@@ -116,7 +116,7 @@ async fn stopped(
 
 /// Answers the last turn's messages again, as a turn of its own.
 pub(in crate::http) async fn retry(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     ids: PathId<(ConversationId, TurnId)>,
     request: HttpRequest,
     repeatable: Repeatable,
@@ -134,7 +134,8 @@ pub(in crate::http) async fn retry(
     let (own, stops) = (parts.clone(), delivered.stops_on_disconnect);
     let act = move |stamp| again(own, key, of, stops, stamp);
     let once = repeatable.once(&parts, repeats::scope(&caller), &body.raw, act).await?;
-    let answering = Answering { parts, key, of: Of::Retry, delivered, active, asked_at, resumes_at };
+    let viewer = Viewer::of(&caller);
+    let answering = Answering { parts, key, of: Of::Retry, delivered, active, asked_at, resumes_at, viewer };
     match once {
         Once::First((accepted, stops)) => answering.answer(accepted, stops).await,
         Once::Repeat(effect) => answering.answer_again(&effect).await.map(replayed),

@@ -18,7 +18,10 @@ use openclaw_actors::{ids::RequestId, metrics::METRICS};
 use tracing::{Instrument, Span, error, field, info_span, warn};
 
 use super::{InFlight, REQUEST_ID, RequestName, Surplus, TraceContext, headers};
-use crate::{http::error::ApiError, telemetry::HttpMetrics};
+use crate::{
+    http::{cors, error::ApiError},
+    telemetry::HttpMetrics,
+};
 
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -46,7 +49,12 @@ pub async fn observe(
     }
     request.extensions_mut().insert(RequestName(Rc::clone(&name)));
 
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = match refused(&request) {
+        None if *request.method() == Method::OPTIONS => {
+            let answer = cors::preflight(request.headers());
+            request.into_response(answer)
+        }
         Some(refusal) => ServiceResponse::from_err(refusal, request.into_parts().0),
         None => match call(request, next).instrument(span.clone()).await {
             Ok(response) => response,
@@ -69,6 +77,7 @@ pub async fn observe(
     if let Ok(name) = HeaderValue::from_str(&name) {
         answer.insert(REQUEST_ID, name);
     }
+    cors::allow(origin.as_ref(), answer);
     if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok()) {
         answer.insert(header::HeaderName::from_static("traceparent"), trace);
     }

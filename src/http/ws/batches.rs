@@ -68,8 +68,8 @@ impl Stream for Batches {
             Pace::Paused(since) if since.elapsed() >= LAGGING_AFTER => return this.end(Goodbye::Lagging),
             Pace::Paused(_) | Pace::Ready => this.pace = Pace::Ready,
         }
-        if this.active.poll_revoked(cx).is_ready() {
-            return this.end(Goodbye::Revoked);
+        if let Poll::Ready(goodbye) = this.active.poll_over(cx) {
+            return this.end(goodbye);
         }
         match this.reader.poll_frames(cx, &mut this.frames) {
             Poll::Ready(Ok(true)) => {

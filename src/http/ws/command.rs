@@ -187,7 +187,7 @@ impl Speaker {
     async fn send(&self, body: MessageBody) -> Result<Outcome, ApiError> {
         self.require(messages::scope_of(body.sender()))?;
         let Some(quota) = self.principal.quota else { return self.store(body).await };
-        let bucket = BucketId { bucket: Bucket::Requests, key: self.principal.key };
+        let bucket = BucketId { bucket: Bucket::Requests, key: self.principal.bucket() };
         let limiter = &self.parts.limiter;
         let decision = limiter.take(bucket, quota, Instant::now()).await;
         let decision = decision.map_err(|error| ApiError::unavailable().caused_by(error))?;

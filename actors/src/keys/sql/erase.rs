@@ -9,7 +9,7 @@ use crate::{
 
 /// Ends all access to the organization at once.
 pub(in super::super) fn end_access(op: &mut Op, org: OrgId) {
-    const STATEMENTS: [&str; 4] = [
+    const STATEMENTS: &[&str] = &[
         // What requests of its keys left behind; an idempotency row's scope is its credential.
         "DELETE FROM idempotency WHERE scope IN (SELECT id FROM keys WHERE org_id = $1)",
         "DELETE FROM rate_logs WHERE key_id IN (SELECT id FROM keys WHERE org_id = $1)",
@@ -26,7 +26,7 @@ const ERASED_AT_ONCE: i64 = 200;
 
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
-const ERASE_CONVERSATIONS: [&str; 10] = [
+const ERASE_CONVERSATIONS: &[&str] = &[
     "DELETE FROM handovers WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM client_ids WHERE conversation_id IN (
@@ -52,9 +52,10 @@ const ERASE_CONVERSATIONS: [&str; 10] = [
 /// What hangs on the organization, then the organization itself. Every folder that keeps something of an
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
-const ERASE_ORGANIZATION: [&str; 21] = [
+const ERASE_ORGANIZATION: &[&str] = &[
     "DELETE FROM webhook_replays WHERE org_id = $1",
     "DELETE FROM handovers WHERE org_id = $1",
+    "DELETE FROM stream_tickets WHERE org_id = $1",
     "DELETE FROM webhook_attempts WHERE org_id = $1",
     "DELETE FROM webhook_deliveries WHERE org_id = $1",
     "DELETE FROM webhook_bodies WHERE org_id = $1",

@@ -7,7 +7,7 @@ use openclaw_actors::{
 
 use crate::{
     http::{
-        auth::Caller,
+        auth::{Caller, elsewhere},
         conversations::{fields, refused, start::DEFAULT_CHANNEL},
         error::ApiError,
     },
@@ -31,15 +31,21 @@ enum Name {
 
 impl Chat {
     /// The one place that says which chats a caller may use: those of its organization, and under names of its own
-    /// those of its own key. A caller that stands for one conversation is to be held to that one here.
+    /// those of its own key. A client token stands for one conversation, and is held to that one.
     ///
     /// # Errors
-    /// 404 for what can be no conversation of ours, 400 for what can be no name.
+    /// 404 for what can be no conversation of ours, 400 for what can be no name, 403 for another conversation.
     pub(super) fn of<P>(caller: &Caller<P>, name: &str) -> Result<Self, ApiError> {
         let name = match name.starts_with(ConversationId::PREFIX) {
             true => Name::Ours(name.parse().map_err(|_| ApiError::not_found())?),
             false => Name::Theirs(fields::foreign_id("id", name.to_owned())?),
         };
+        if let Some(client) = caller.principal.client {
+            match name {
+                Name::Ours(id) if id == client.conversation => {}
+                Name::Ours(_) | Name::Theirs(_) => return Err(elsewhere()),
+            }
+        }
         Ok(Self { org: caller.org, key: caller.principal.key, name })
     }
 

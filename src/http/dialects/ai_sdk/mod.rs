@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     http::{
-        auth::{Caller, WriteConversations},
+        auth::{Party, WriteConversations},
         conversations::{links, messages, refused, repeats, turns},
         error::ApiError,
         idempotency::{Once, Repeatable, replayed},
@@ -58,7 +58,7 @@ const VERSION: HeaderValue = HeaderValue::from_static("v1");
 
 /// Adds the last message to the chat, or tries its answer again, and streams the answer.
 pub(in crate::http) async fn ask(
-    caller: Caller<WriteConversations>,
+    caller: Party<WriteConversations>,
     _: AnyParameters,
     repeatable: Repeatable,
     body: Json<Request>,

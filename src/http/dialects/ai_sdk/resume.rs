@@ -11,7 +11,7 @@ use openclaw_actors::{
 use super::{chats::Chat, parts::Spoken, respond};
 use crate::{
     http::{
-        auth::{ReadConversations, StreamCaller},
+        auth::{ReadConversations, StreamParty},
         dialects::{body::Body, told::Telling},
         error::ApiError,
         open_streams::ActiveStream,
@@ -25,7 +25,7 @@ const SHOWN_AGAIN_MS: i64 = 60_000;
 
 /// Replays the running turn, or one that ended just now, from its start.
 pub(in crate::http) async fn resume(
-    StreamCaller { caller, permit }: StreamCaller<ReadConversations>,
+    StreamParty { caller, permit, .. }: StreamParty<ReadConversations>,
     id: PathId<String>,
     _: AnyParameters,
     parts: Data<Parts>,
