@@ -287,15 +287,25 @@ pub struct KnowledgeConfig {
 pub struct Conversations {
     /// The actor of a quiet conversation leaves memory after that; the next message brings it back.
     pub passivate_after_seconds: NonZeroU32,
+    /// A conversation in which nothing was said for that long is completed; 0: never. A day: whoever comes back later
+    /// has another question.
+    pub idle_completion_minutes: u32,
 }
 
 impl Default for Conversations {
     fn default() -> Self {
-        Self { passivate_after_seconds: whole(300) }
+        Self { passivate_after_seconds: whole(300), idle_completion_minutes: 1_440 }
     }
 }
 
 impl Conversations {
+    /// After how long an idle conversation is completed, if ever.
+    #[must_use]
+    pub fn idle_completion(&self) -> Option<Duration> {
+        let minutes = u64::from(self.idle_completion_minutes);
+        (minutes > 0).then(|| Duration::from_secs(minutes * 60))
+    }
+
     /// As a duration.
     #[must_use]
     pub fn passivate_after(&self) -> Duration {

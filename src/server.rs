@@ -80,6 +80,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// Organizations read at once to see how long they keep conversations.
 const ORGANIZATIONS_AT_ONCE: i64 = 1_000;
 
+/// How often idle conversations are looked for: as exact as the setting.
+const LOOK_FOR_IDLE_EVERY: Duration = Duration::from_secs(60);
+
 /// How often resting conversations are looked for: looking at a hundred thousand takes some milliseconds.
 const PASSIVATE_EVERY: Duration = Duration::from_secs(5);
 
@@ -262,6 +265,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     actix::spawn(sweep_webhooks(parts.webhooks.clone()));
     actix::spawn(sweep_audit(parts.audit.clone()));
     actix::spawn(erase(parts.clone()));
+    if let Some(idle_for) = parts.config.conversations.idle_completion() {
+        actix::spawn(complete_idle(parts.directory.clone(), idle_for));
+    }
     actix::spawn(passivate(parts.directory.clone()));
     actix::spawn(expire_handovers(parts.clone()));
     info!(server.address = %main.address, server.workers = places.workers,
@@ -389,6 +395,18 @@ async fn sweep(idempotency: Idempotency) {
         if let Err(error) = idempotency.sweep().await {
             warn!(%error, "old requests were not forgotten");
         }
+    }
+}
+
+/// Completes conversations in which nobody says anything any more.
+async fn complete_idle(directory: Directory, idle_for: Duration) {
+    loop {
+        match directory.complete_idle(idle_for).await {
+            Ok(0) => {}
+            Ok(completed) => info!(conversations = completed, "idle conversations were completed"),
+            Err(error) => warn!(%error, "idle conversations could not be looked for"),
+        }
+        tokio::time::sleep(LOOK_FOR_IDLE_EVERY).await;
     }
 }
 

@@ -6,6 +6,7 @@ use actix_web::{
     web::{Data, Json as Answer},
 };
 use openclaw_actors::{
+    audit::By,
     conversation::{
         handover::{HandoverObject, HandoverReason, HandoverState},
         messages::{ConversationKey, NewHandover, Verb},
@@ -137,7 +138,8 @@ pub(super) async fn request(
     let asked = body.check()?;
     let key = (caller.org, *id);
     let own = parts.clone();
-    let act = move |stamp| ask(own, key, asked, stamp);
+    let by = caller.by();
+    let act = move |stamp| ask(own, key, by, asked, stamp);
     let (effect, repeats) = match repeatable.once(&parts, caller.credential(), &raw, act).await? {
         Once::First(effect) => (effect, false),
         Once::Repeat(effect) => (effect, true),
@@ -153,6 +155,7 @@ pub(super) async fn request(
 async fn ask(
     parts: Data<Parts>,
     key: ConversationKey,
+    by: By,
     asked: Asked,
     stamp: Option<Stamp>,
 ) -> Result<(Effect, Effect), ApiError> {
@@ -174,6 +177,7 @@ async fn ask(
         note,
         timeout_ms: timeout.map(|seconds| i64::from(seconds) * 1_000),
         accept,
+        by: Some(by),
         idempotency: stamp.as_ref().map(|stamp| stamp.row(&effect(new, true))),
     };
     let requested = parts.directory.request_handover(key, request).await;
@@ -247,11 +251,11 @@ async fn handle(
     let conversation =
         handovers::conversation_of(&parts.store, org, id).await?.ok_or_else(ApiError::not_found)?;
     let key = (org, conversation);
-    let directory = parts.directory.clone();
+    let (directory, by) = (parts.directory.clone(), Some(caller.by()));
     let act = move |stamp: Option<Stamp>| async move {
         let effect = Effect::Handover { conversation, handover: id, created: false };
         let row = stamp.as_ref().map(|stamp| stamp.row(&effect));
-        let handled = directory.handle_handover(key, id, verb, row).await;
+        let handled = directory.handle_handover(key, id, verb, by, row).await;
         handled.map_err(|refusal| refused(key, refusal))?;
         // What held already was not stored again, and neither was its row.
         if let Some(stamp) = stamp {

@@ -105,6 +105,49 @@ fn every_deed_on_a_webhook_stands_in_the_log_also_when_nobody_did_it() {
 }
 
 #[test]
+fn every_step_of_a_handover_stands_in_the_log_with_the_person_who_took_it() {
+    let server = Server::with(&[("model.providers", "builtin")]);
+    let org = server.organization();
+    let primary = text(&org.get("/v1/keys?order=asc").status(200)["data"][0]["id"]);
+    let started = org.post("/v1/conversations", json!({})).status(201);
+    let path = format!("/v1/conversations/{}", text(&started["conversation"]["id"]));
+    let agent = json!({"agent": {"id": "a-7", "name": "Bo"}});
+    let request =
+        || text(&org.post(&format!("{path}/handover"), json!({"note": "vermilion"})).status(201)["id"]);
+    let first = request();
+    let handle = |id: &str, verb: &str, body: &Value| {
+        org.post(&format!("/v1/handovers/{id}/{verb}"), body.clone()).status(200);
+    };
+    handle(&first, "accept", &agent);
+    // What holds already is no deed.
+    handle(&first, "accept", &agent);
+    let other = json!({"agent": {"id": "a-8"}});
+    org.post(&format!("/v1/handovers/{first}/accept"), other).refused(409, "handover_state");
+    handle(&first, "return", &json!({}));
+    let second = request();
+    handle(&second, "cancel", &json!({}));
+    let asked = json!({"content": "Can I speak to a human please?"});
+    org.post(&format!("{path}/messages"), asked).status(200);
+    let third = text(&org.get("/v1/handovers?state=requested").status(200)["data"][0]["id"]);
+    handle(&third, "accept", &agent);
+    org.post(&format!("{path}/complete"), json!({})).status(200);
+    let expected = [
+        entry("handover.requested", &primary, &first),
+        entry("handover.accepted", "a-7", &first),
+        entry("handover.returned", "a-7", &first),
+        entry("handover.requested", &primary, &second),
+        entry("handover.cancelled", &primary, &second),
+        entry("handover.requested", "customer", &third),
+        entry("handover.accepted", "a-7", &third),
+        entry("handover.closed", &primary, &third),
+    ];
+    assert_eq!(log(&org, "&action=handover.*"), expected);
+    let accepted = org.get("/v1/audit?action=handover.accepted").status(200);
+    assert_eq!(accepted["data"][0]["actor"], json!({"type": "agent", "id": "a-7", "name": "Bo"}));
+    assert!(!org.get("/v1/audit?limit=100").status(200).text().contains("vermilion"));
+}
+
+#[test]
 fn what_was_refused_or_repeated_leaves_no_entry() {
     let server = Server::start();
     let org = server.organization();

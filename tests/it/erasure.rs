@@ -17,7 +17,7 @@ const NAME: &str = "Zéphyrine \"Zed\" O'Quill 💬";
 const EMAIL: &str = "zed.o'quill+\"x\"@exämple.test";
 
 /// What none of the others share with anything else: parts of the names, and a word of each thing that was said.
-const TRACES: [&str; 14] = [
+const TRACES: [&str; 16] = [
     "c-17 Ω",
     "Zéphyrine",
     "O'Quill",
@@ -31,6 +31,8 @@ const TRACES: [&str; 14] = [
     "ochre",
     "sepia",
     "chartreuse",
+    "sienna",
+    "mauve",
     "my-own-name",
 ];
 
@@ -132,6 +134,14 @@ impl Scene {
             json!({"customer": {"name": "Zéphyrine-Marie"}, "metadata": {"chartreuse": "chartreuse"}}),
         )
         .status(200);
+        let handover =
+            org.post(&format!("{first}/handover"), json!({"note": "she waits in sienna"})).status(201);
+        let handover = handover["id"].as_str().unwrap().to_owned();
+        let accept = json!({"agent": {"id": "a-7", "name": "Bo"}});
+        org.post(&format!("/v1/handovers/{handover}/accept"), accept).status(200);
+        let said = json!({"content": "We look into the mauve one, Zéphyrine.", "role": "agent"});
+        org.post(&format!("{first}/messages"), said).status(200);
+        self.ids.push(handover);
         let slowly = json!({"tokens_per_second": 1, "tokens": 1000});
         let body = json!({"customer": customer(), "stream": true,
             "message": {"content": "a cobalt question", "model": "synthetic", "synthetic": slowly}});
@@ -146,9 +156,10 @@ impl Scene {
         }
         self.ids.push(running);
         talk(&org, "a turquoise umbrella");
-        // What is told: three starts, three messages, two replies, a rating and a patch; and those of a bystander.
+        // What is told: three starts, three messages, two replies, a rating, a patch, a handover asked for and
+        // accepted, and what the agent said; and those of a bystander.
         for (hook, state) in self.hooks.iter().zip(["delivered", "exhausted", "held"]) {
-            let found = settled(&org, hook, state, 13);
+            let found = settled(&org, hook, state, 16);
             self.ids.push(found[0]["id"].as_str().unwrap().to_owned());
         }
         eventually("one is under way", || (self.slow.times() > 0).then_some(()));
@@ -179,7 +190,7 @@ fn nothing_of_an_erased_customer_is_found_anywhere() {
         let ended = "SELECT COUNT(*) FROM webhook_attempts WHERE duration_ms IS NULL AND error IS NULL";
         (server.number(ended) == 0).then_some(())
     });
-    settled(&org, &hooks[0], "delivered", 16);
+    settled(&org, &hooks[0], "delivered", 19);
 
     let left = org.get(kept).status(200);
     assert_eq!(left["data"].as_array().unwrap().len(), 1, "another customer's is not touched");

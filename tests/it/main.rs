@@ -22,6 +22,7 @@ mod handover_races;
 mod handover_raised;
 mod harness;
 mod idempotency;
+mod idle;
 mod keys;
 mod knowledge;
 mod knowledge_import;

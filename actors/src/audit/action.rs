@@ -51,6 +51,18 @@ actions! {
     WebhookSecretRotated = "webhook.secret_rotated",
     /// A webhook was deleted.
     WebhookDeleted = "webhook.deleted",
+    /// A person was asked for.
+    HandoverRequested = "handover.requested",
+    /// A person took over.
+    HandoverAccepted = "handover.accepted",
+    /// The person gave the conversation back.
+    HandoverReturned = "handover.returned",
+    /// The conversation was ended while the person had it.
+    HandoverClosed = "handover.closed",
+    /// Nobody is asked for any more.
+    HandoverCancelled = "handover.cancelled",
+    /// Nobody came in time.
+    HandoverExpired = "handover.expired",
     /// A conversation was erased.
     ConversationErased = "conversation.erased",
     /// All conversations of a customer were erased.

@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::{
     clock::Timestamp,
-    ids::{AuditId, ConversationId, KeyId, OrgId, WebhookId},
+    ids::{AuditId, ConversationId, HandoverId, KeyId, OrgId, WebhookId},
     store::{Store, StoreError},
     writer::{Op, WriteError, Writer},
 };
@@ -37,6 +37,15 @@ pub enum By {
     Operator,
     /// Nobody: a rule that was set before.
     System,
+    /// The customer, in their own words.
+    Customer,
+    /// A person of the organization's.
+    Agent {
+        /// The company's own id of them.
+        id: String,
+        /// What they are called.
+        name: Option<String>,
+    },
     /// Who holds that key.
     Key {
         /// Which.
@@ -51,20 +60,24 @@ impl By {
         match self {
             Self::Operator => "operator",
             Self::System => "system",
+            Self::Customer => "customer",
+            Self::Agent { .. } => "agent",
             Self::Key { .. } => "key",
         }
     }
 
     fn id(&self) -> Option<String> {
         match self {
-            Self::Operator | Self::System => None,
+            Self::Operator | Self::System | Self::Customer => None,
+            Self::Agent { id, .. } => Some(id.clone()),
             Self::Key { id, .. } => Some(id.to_string()),
         }
     }
 
     fn name(&self) -> Option<&str> {
         match self {
-            Self::Operator | Self::System => None,
+            Self::Operator | Self::System | Self::Customer => None,
+            Self::Agent { name, .. } => name.as_deref(),
             Self::Key { name, .. } => Some(name).filter(|name| !name.is_empty()).map(AsRef::as_ref),
         }
     }
@@ -77,6 +90,8 @@ pub enum Target {
     Key(KeyId),
     /// A webhook.
     Webhook(WebhookId),
+    /// A handover.
+    Handover(HandoverId),
     /// A conversation.
     Conversation(ConversationId),
     /// A customer, by the hash that [`Audit::customer`] makes. Each conversation that is erased is counted.
@@ -90,6 +105,7 @@ impl Target {
         match self {
             Self::Key(_) => "key",
             Self::Webhook(_) => "webhook",
+            Self::Handover(_) => "handover",
             Self::Conversation(_) => "conversation",
             Self::Customer(_) => "customer",
             Self::Conversations => "conversations",
@@ -100,6 +116,7 @@ impl Target {
         match self {
             Self::Key(id) => Some(id.to_string()),
             Self::Webhook(id) => Some(id.to_string()),
+            Self::Handover(id) => Some(id.to_string()),
             Self::Conversation(id) => Some(id.to_string()),
             Self::Customer(hash) => Some(hash.clone()),
             Self::Conversations => None,
@@ -160,7 +177,7 @@ pub struct EntryView {
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActorView {
-    /// `key`, `operator`, `system`.
+    /// `key`, `agent`, `customer`, `operator`, `system`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Its id, if it has one.

@@ -5,6 +5,7 @@
 
 mod erasure;
 mod handovers;
+mod idle;
 mod lives;
 mod streams;
 
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     answer::Answerers,
-    audit::Entry,
+    audit::{By, Entry},
     ids::TurnId,
     metrics::{ByStatus, METRICS},
     organization::Organizations,
@@ -256,9 +257,10 @@ impl Directory {
         &self,
         key: ConversationKey,
         resolution: Option<Resolution>,
+        by: Option<By>,
         idempotency: Option<Row>,
     ) -> Result<Conversation, Refusal> {
-        self.changed(key, Command::Complete { resolution, idempotency }).await
+        self.changed(key, Command::Complete { resolution, by, quiet_since: None, idempotency }).await
     }
 
     /// Changes fields.

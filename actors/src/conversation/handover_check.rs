@@ -440,7 +440,7 @@ impl World {
 
     fn command_of(&self, does: Does) -> Option<Command> {
         let touched_last = self.stored.as_ref()?.conversation.handover.as_ref().map(|last| last.id);
-        let verb = |verb| Some(Command::Handover { id: touched_last?, verb, idempotency: None });
+        let verb = |verb| Some(Command::Handover { id: touched_last?, verb, by: None, idempotency: None });
         let request = |accept| Command::RequestHandover(Box::new(new_handover(accept)));
         Some(match does {
             Does::Request => request(None),
@@ -451,13 +451,15 @@ impl World {
                     Some(**id) != touched_last && self.handovers[*id].state == HandoverState::Expired
                 };
                 let id = *self.ids.iter().find(is_expired)?;
-                Command::Handover { id, verb: Verb::Accept(author(agent)), idempotency: None }
+                Command::Handover { id, verb: Verb::Accept(author(agent)), by: None, idempotency: None }
             }
             Does::Return => return verb(Verb::Return { note: None }),
             Does::Close => return verb(Verb::Close { resolution: None }),
             Does::Cancel => return verb(Verb::Cancel),
             Does::TimeIsUp => return verb(Verb::Expire),
-            Does::Complete => Command::Complete { resolution: None, idempotency: None },
+            Does::Complete => {
+                Command::Complete { resolution: None, by: None, quiet_since: None, idempotency: None }
+            }
             Does::Message => Command::Submit(message()),
             Does::Say => Command::Say(said()),
             Does::Answered | Does::Low | Does::Asked | Does::Failed => return None,
@@ -553,6 +555,7 @@ fn new_handover(accept: Option<Author>) -> NewHandover {
         // Due by the time of the next command.
         timeout_ms: Some(0),
         accept,
+        by: None,
         idempotency: None,
     }
 }

@@ -145,7 +145,12 @@ enum Answered {
     Turn(TurnId),
     Stopped(TurnId),
     Conversation,
-    Handover { id: HandoverId, created: bool },
+    /// The same, of a conversation that nobody needs in memory any more.
+    Idle,
+    Handover {
+        id: HandoverId,
+        created: bool,
+    },
     Done,
 }
 
@@ -365,6 +370,7 @@ impl<T> Machine<T> {
         let before = self.state.as_ref().map_or(0, |state| state.conversation.sequence);
         self.state = (!change.erases).then(|| change.next.clone());
         self.open_answer();
+        let is_idle = matches!(after, After::Answer(_, Answered::Idle));
         let reply = match after {
             After::Answer(sender, answered) => Some((sender, self.reply(&change, answered, before))),
             After::Must => None,
@@ -376,6 +382,8 @@ impl<T> Machine<T> {
         }
         if erased {
             self.effects.push(Effect::Erased);
+        }
+        if erased || is_idle && self.waiting.is_empty() {
             self.leave();
         }
     }
@@ -412,7 +420,9 @@ impl<T> Machine<T> {
             Answered::Message(message) => accepted(message, None),
             Answered::Turn(turn) => accepted(None, Some(turn)),
             Answered::Stopped(turn) => Reply::Stopped(next.turn(turn).cloned().map(Box::new)),
-            Answered::Conversation => Reply::Conversation(Box::new(next.conversation.clone())),
+            Answered::Conversation | Answered::Idle => {
+                Reply::Conversation(Box::new(next.conversation.clone()))
+            }
             Answered::Handover { id, created } => Reply::Handover { id, created },
             Answered::Done => Reply::Done,
         }

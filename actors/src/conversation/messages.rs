@@ -13,7 +13,7 @@ use super::{
     record::{Author, Conversation, Details, Message, Metadata, Rating, Resolution, Turn, TurnOptions},
 };
 use crate::{
-    audit::Entry,
+    audit::{By, Entry},
     clock::Timestamp,
     ids::{ConversationId, HandoverId, MessageId, OrgId, TurnId},
     writer::Row,
@@ -111,6 +111,8 @@ pub struct NewHandover {
     pub timeout_ms: Option<i64>,
     /// Who takes over in the same step.
     pub accept: Option<Author>,
+    /// Who asks, for the audit log.
+    pub by: Option<By>,
     /// Stored with the effect.
     pub idempotency: Option<Row>,
 }
@@ -187,6 +189,10 @@ pub enum Command {
     Complete {
         /// How it ended.
         resolution: Option<Resolution>,
+        /// Who says so, for the audit log.
+        by: Option<By>,
+        /// Only if nothing was said since, and nothing is being answered.
+        quiet_since: Option<Timestamp>,
         /// Stored with the effect.
         idempotency: Option<Row>,
     },
@@ -198,6 +204,8 @@ pub enum Command {
         id: HandoverId,
         /// What.
         verb: Verb,
+        /// Who does it, for the audit log, where that is no agent.
+        by: Option<By>,
         /// Stored with the effect.
         idempotency: Option<Row>,
     },

@@ -153,7 +153,12 @@ impl World {
                 let Some(of) = before.and_then(|state| state.last.map(|turn| turn.id)) else { return false };
                 self.command(Command::Retry { of, turn: TurnId::generate(), idempotency: None });
             }
-            Input::Complete => self.command(Command::Complete { resolution: None, idempotency: None }),
+            Input::Complete => self.command(Command::Complete {
+                resolution: None,
+                by: None,
+                quiet_since: None,
+                idempotency: None,
+            }),
             Input::Patch => {
                 let topic = Some(Some(format!("topic {}", self.commands.len())));
                 self.command(Command::Patch(Patch { topic, ..Patch::default() }));

@@ -3,6 +3,7 @@
 pub mod client_ids;
 pub(super) mod erasure;
 pub mod handovers;
+pub(super) mod idle;
 pub mod lists;
 pub mod log;
 pub mod read;
@@ -222,7 +223,8 @@ pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Tu
 
 /// Erases everything of a conversation but the event that says so, which the caller adds.
 pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
-    const BY_CONVERSATION: [&str; 7] = [
+    const BY_CONVERSATION: [&str; 8] = [
+        "DELETE FROM open_conversations WHERE conversation_id = $1",
         "DELETE FROM handovers WHERE conversation_id = $1",
         "DELETE FROM client_ids WHERE conversation_id = $1",
         "DELETE FROM unanswered WHERE conversation_id = $1",

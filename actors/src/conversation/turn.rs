@@ -90,6 +90,7 @@ impl State {
             turns: Vec::new(),
             handovers: Vec::new(),
             idempotency,
+            by: None,
             noted: None,
             erases: false,
             at,
@@ -270,10 +271,12 @@ impl State {
         Some(change)
     }
 
-    /// Nothing was said since then.
+    /// Nothing was said since then, and nothing is being answered.
     pub(super) fn expect_quiet(&self, since: Option<Timestamp>) -> Result<(), Refusal> {
         match since {
-            Some(since) if self.conversation.active_at() >= since => Err(Refusal::VersionConflict),
+            Some(since) if self.conversation.active_at() >= since || !self.open.is_empty() => {
+                Err(Refusal::VersionConflict)
+            }
             _ => Ok(()),
         }
     }

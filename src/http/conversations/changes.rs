@@ -173,8 +173,8 @@ pub(in crate::http) async fn complete(
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
     let key = (caller.org, *id);
-    let (directory, resolution) = (parts.directory.clone(), body.resolution);
-    let act = async move |row| directory.complete(key, resolution, row).await;
+    let (directory, resolution, by) = (parts.directory.clone(), body.resolution, Some(caller.by()));
+    let act = async move |row| directory.complete(key, resolution, by, row).await;
     changed(&caller, key, repeatable, &body.raw, &parts, act).await
 }
 

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{Directory, unexpected};
 use crate::{
+    audit::By,
     clock::Timestamp,
     conversation::{
         handover::{Around, Policy, TAIL},
@@ -58,9 +59,10 @@ impl Directory {
         key: ConversationKey,
         id: HandoverId,
         verb: Verb,
+        by: Option<By>,
         idempotency: Option<Row>,
     ) -> Result<(), Refusal> {
-        match self.ask(key, Command::Handover { id, verb, idempotency }).await? {
+        match self.ask(key, Command::Handover { id, verb, by, idempotency }).await? {
             Reply::Handover { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -106,7 +108,8 @@ impl Directory {
             let directory = self.clone();
             let (done, ending) = tokio::sync::oneshot::channel();
             let expire = async move {
-                let ended = directory.handle_handover((org, conversation), id, Verb::Expire, None).await;
+                let ended =
+                    directory.handle_handover((org, conversation), id, Verb::Expire, None, None).await;
                 // The server may be stopping.
                 let _ = done.send(ended);
             };

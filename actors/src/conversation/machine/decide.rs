@@ -64,26 +64,33 @@ impl<T> Machine<T> {
             Command::Retry { of, turn, idempotency } => state
                 .retry(of, turn, idempotency, at)
                 .map(|change| Step::Commit(Box::new(change), Answered::Turn(turn))),
-            Command::Complete { resolution, idempotency } => {
-                let change = state.complete(resolution, idempotency, shown, around.as_deref(), at);
-                Ok(self.change_or_same(change))
+            Command::Complete { resolution, by, quiet_since, idempotency } => {
+                let complete = || state.complete(resolution, idempotency, shown, around.as_deref(), at);
+                let expected = state.expect_quiet(quiet_since);
+                expected.map(|()| match (complete(), quiet_since) {
+                    (Some(change), Some(_)) => Step::Commit(Box::new(change.by(by)), Answered::Idle),
+                    (change, _) => self.change_or_same(change.map(|change| change.by(by))),
+                })
             }
             Command::RequestHandover(new) => match (found, around) {
                 // Stored by an actor that died behind it.
                 (Some(stored), _) => Ok(Step::Answer(Reply::Handover { id: stored.id, created: true })),
                 (None, Some(around)) => {
-                    let own = new.id;
-                    state
-                        .request_handover(*new, shown, &around, at)
-                        .map(|(id, change)| handed(Answered::Handover { id, created: id == own }, change))
+                    let (own, by) = (new.id, new.by.clone());
+                    state.request_handover(*new, shown, &around, at).map(|(id, change)| {
+                        let change = change.map(|change| change.by(by));
+                        handed(Answered::Handover { id, created: id == own }, change)
+                    })
                 }
                 (None, None) => Err(Refusal::Unavailable),
             },
-            Command::Handover { id, verb, idempotency } => {
+            Command::Handover { id, verb, by, idempotency } => {
                 let touched_last = state.conversation.handover.as_deref().filter(|last| last.id == id);
                 match (touched_last.or(found.as_ref()), around) {
                     (Some(handover), Some(around)) => {
+                        let by = verb.by(handover).or(by);
                         let change = state.handle(handover, verb, idempotency, shown, &around, at);
+                        let change = change.map(|change| change.map(|change| change.by(by)));
                         change.map(|change| handed(Answered::Handover { id, created: false }, change))
                     }
                     (None, _) => Err(Refusal::NotFound),

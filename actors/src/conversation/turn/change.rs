@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::{Ending, Shown, State, WAITING_TURNS, handover::is_low};
 use crate::{
     answer::{AnswerError, Outcome, cache::EXACT},
-    audit::Entry,
+    audit::{Action, By, Entry, Target},
     clock::Timestamp,
     conversation::{
-        handover::{Around, Handover},
+        handover::{Around, Handover, HandoverReason},
         messages::{NewMessage, OnBusy, Refusal},
         record::{
             Message, MessageStatus, Metadata, Owner, Role, Status, StopReason, Turn, TurnError, TurnOptions,
@@ -33,6 +33,8 @@ pub(in crate::conversation) struct Change {
     /// With the sequence of each one's last event.
     pub(in crate::conversation) handovers: Vec<(Handover, i64)>,
     pub(super) idempotency: Option<Row>,
+    /// Who makes it, if anybody does.
+    pub(super) by: Option<By>,
     /// What the audit log says of it.
     pub(super) noted: Option<Box<Entry>>,
     /// Everything goes but the event that says so.
@@ -75,6 +77,13 @@ impl Change {
         let place =
             Place { channel: &conversation.details.channel, topic: conversation.details.topic.as_deref() };
         for (event, message) in &self.events {
+            match event.kind {
+                EventKind::ConversationStarted | EventKind::ConversationReopened => {
+                    sql::idle::opened(&mut op, key, self.at);
+                }
+                EventKind::ConversationCompleted => sql::idle::closed(&mut op, key.1),
+                kind => self.note_handover(&mut op, kind),
+            }
             if let Some(message) = message {
                 sql::put_message(&mut op, key, message);
             }
@@ -88,6 +97,31 @@ impl Change {
             noted.write(&mut op);
         }
         op
+    }
+
+    /// What the audit log says of an event, if it is about a handover. What nobody did, the customer's words or a rule
+    /// did.
+    fn note_handover(&self, op: &mut Op, kind: EventKind) {
+        let action = match kind {
+            EventKind::HandoverRequested => Action::HandoverRequested,
+            EventKind::HandoverAccepted => Action::HandoverAccepted,
+            EventKind::HandoverReturned => Action::HandoverReturned,
+            EventKind::HandoverClosed => Action::HandoverClosed,
+            EventKind::HandoverCancelled => Action::HandoverCancelled,
+            EventKind::HandoverExpired => Action::HandoverExpired,
+            _ => return,
+        };
+        let Some(handover) = &self.next.conversation.handover else { return };
+        let by = self.by.clone().unwrap_or(match (kind, handover.reason) {
+            (EventKind::HandoverRequested, HandoverReason::CustomerRequest) => By::Customer,
+            _ => By::System,
+        });
+        Entry::new(self.next.conversation.org, by, action, Target::Handover(handover.id)).write(op);
+    }
+
+    /// The same, made by somebody.
+    pub(in crate::conversation) fn by(self, by: Option<By>) -> Self {
+        Self { by, ..self }
     }
 
     pub(super) fn receive(&mut self, message: NewMessage, shown: Shown<'_>) -> Result<(), Refusal> {

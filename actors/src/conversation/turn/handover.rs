@@ -12,6 +12,7 @@
 use super::{Change, Ending, Shown, State};
 use crate::{
     answer::{Language, Outcome},
+    audit::By,
     clock::Timestamp,
     conversation::{
         handover::{
@@ -152,6 +153,18 @@ impl State {
         change.next.conversation.handover = Some(Box::new(handover.clone()));
         change.hand_to(agent, shown, around);
         Ok(Some(change))
+    }
+}
+
+impl Verb {
+    /// The person who does it, if it is one who can.
+    pub(in crate::conversation) fn by(&self, handover: &Handover) -> Option<By> {
+        let agent = match self {
+            Self::Accept(agent) => Some(agent),
+            Self::Return { .. } | Self::Close { .. } => handover.agent.as_ref(),
+            Self::Cancel | Self::Expire => None,
+        };
+        agent.map(|agent| By::Agent { id: agent.id.clone(), name: agent.name.clone() })
     }
 }
 

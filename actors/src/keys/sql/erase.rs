@@ -27,6 +27,8 @@ const ERASED_AT_ONCE: i64 = 200;
 /// What hangs on a conversation, then the conversations themselves. Every folder that keeps something of a
 /// conversation adds its table here.
 const ERASE_CONVERSATIONS: &[&str] = &[
+    "DELETE FROM open_conversations WHERE conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM handovers WHERE conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM client_ids WHERE conversation_id IN (
@@ -53,6 +55,7 @@ const ERASE_CONVERSATIONS: &[&str] = &[
 /// organization adds its table here. Whole tables are looked through: something that was being answered when the
 /// access ended may have come in last.
 const ERASE_ORGANIZATION: &[&str] = &[
+    "DELETE FROM open_conversations WHERE org_id = $1",
     "DELETE FROM webhook_replays WHERE org_id = $1",
     "DELETE FROM handovers WHERE org_id = $1",
     "DELETE FROM stream_tickets WHERE org_id = $1",
