@@ -18,6 +18,7 @@ use std::{
 use actix_web::{dev::ServerHandle, web};
 use futures_util::future::join;
 use openclaw_actors::{
+    analytics::Analytics,
     answer::{
         Answerers, Model,
         cache::AnswerCache,
@@ -34,6 +35,7 @@ use openclaw_actors::{
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
     knowledge::{Knowledge, index::Index, messages::KnowledgeError},
     limiter::{OpenStreams, RateLimiter},
+    log::Log,
     organization::Organizations,
     store::{Scrubbed, Store, StoreError},
     webhook::{SealingKeys, Webhooks},
@@ -154,6 +156,10 @@ pub struct Parts {
     pub tickets: Tickets,
     /// The live conversations.
     pub directory: Directory,
+    /// What happened in organizations.
+    pub log: Log,
+    /// What it adds up to.
+    pub analytics: Analytics,
     /// Requests that may be sent twice.
     pub idempotency: Idempotency,
     /// The threads that serve HTTP, as homes for actors.
@@ -224,6 +230,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     );
     let parts = web::Data::new(Parts {
         directory,
+        log: Log::follow(&store, &writer),
+        analytics: Analytics::start(&store, &writer),
         idempotency: Idempotency::new(store.clone(), writer.clone()),
         knowledge,
         organizations,
@@ -490,6 +498,8 @@ impl Running {
         }
         self.in_flight.stop();
         self.announcer.announce();
+        self.parts.log.close();
+        self.parts.analytics.stop();
         // Streams say goodbye and whoever waits for an answer gets what there is; what is being stored is stored.
         let attempts = self.parts.webhooks.stop(ATTEMPTS_END_WITHIN);
         join(attempts, self.parts.directory.stop_all()).await;

@@ -25,6 +25,9 @@ macro_rules! kinds {
         }
 
         impl EventKind {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// As it stands in `type` and in the store.
             #[must_use]
             pub fn as_str(self) -> &'static str {

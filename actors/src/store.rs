@@ -23,6 +23,7 @@ pub use self::{
     schema::{Step, StepState},
     scrub::Scrubbed,
 };
+use crate::position::Position;
 
 /// Migrations only add; both databases take the same text.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -244,6 +245,15 @@ impl Store {
     #[must_use]
     pub fn all_steps() -> Vec<Step> {
         schema::compare(&MIGRATIONS, &[])
+    }
+
+    /// How far the log goes: the last position of each writer. What is read up to there is all that will ever stand
+    /// there, because a writer's row moves in the transaction of its events.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn heads(&self) -> Result<Position, StoreError> {
+        sql::heads(self).await.attempting("read how far the log goes")
     }
 
     /// Proves that rows could be written now, without writing any.

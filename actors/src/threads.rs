@@ -11,6 +11,12 @@ pub const KNOWLEDGE: &CStr = c"knowledge";
 /// Delivers webhooks.
 pub const WEBHOOKS: &CStr = c"webhooks";
 
+/// Follows the log for those who watch it.
+pub const LOG: &CStr = c"log";
+
+/// Counts.
+pub const ANALYTICS: &CStr = c"analytics";
+
 /// Serves HTTP, and is home to conversations.
 pub const HTTP_WORKER: &CStr = c"http-worker";
 

@@ -35,6 +35,7 @@ use self::group::Committer;
 pub use self::rows::{Op, Row, Statement, Table, Value};
 pub(crate) use self::sqlite::refused;
 use crate::{
+    growth::Growth,
     outbox::Outbox,
     store::{Store, StoreError},
     threads,
@@ -91,6 +92,7 @@ pub struct Writer {
     health: Arc<AtomicU8>,
     node: Arc<str>,
     outbox: Outbox,
+    growth: Growth,
 }
 
 impl Writer {
@@ -106,18 +108,26 @@ impl Writer {
         let health = Arc::new(AtomicU8::new(Health::Writable as u8));
         let outbox = Outbox::default();
         outbox.refresh(store).await?;
+        let growth = Growth::default();
         let committer = Committer::open(store.clone(), node.to_owned(), Arc::clone(&health)).await?;
+        let committer = committer.telling(growth.clone());
         Arbiter::new().spawn(async {
             threads::name(threads::WRITER);
             run(committer, queue).await;
         });
-        Ok(Self { commands, health, node: node.into(), outbox })
+        Ok(Self { commands, health, node: node.into(), outbox, growth })
     }
 
     /// Where events go through on their way into an op.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Who is woken when it has written events.
+    #[must_use]
+    pub fn growth(&self) -> &Growth {
+        &self.growth
     }
 
     /// The name that its lease bears.

@@ -1,5 +1,7 @@
 //! Where a stream is to go on: `Last-Event-ID`, or `?after=`.
 
+use std::str::FromStr;
+
 use actix_web::http::header::{HeaderMap, HeaderName};
 use openclaw_actors::conversation::reader::Cursor;
 use serde::Deserialize;
@@ -20,8 +22,8 @@ pub(super) struct StreamParameters {
 
 impl StreamParameters {
     /// The header wins: an `EventSource` comes back with the URL it was given first.
-    pub(super) fn cursor(&self, headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
-        if let Some(cursor) = last_event_id(headers)? {
+    pub(super) fn cursor<C: FromStr>(&self, headers: &HeaderMap) -> Result<Option<C>, ApiError> {
+        if let Some(cursor) = position_of(headers)? {
             return Ok(Some(cursor));
         }
         let after = self.after.as_deref().map(str::parse);
@@ -29,13 +31,17 @@ impl StreamParameters {
     }
 }
 
-/// The position that the client has reached.
+/// The position in a conversation that the client has reached.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
+    position_of(headers)
+}
+
+fn position_of<C: FromStr>(headers: &HeaderMap) -> Result<Option<C>, ApiError> {
     let Some(id) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let cursor = id.to_str().ok().and_then(|id| id.parse().ok());
     cursor.map(Some).ok_or_else(|| malformed(LAST_EVENT_ID.as_str()))
 }
 
-fn malformed(param: &str) -> ApiError {
+pub(super) fn malformed(param: &str) -> ApiError {
     ApiError::bad_request("invalid_cursor", "the cursor is not one of a stream").param(param)
 }

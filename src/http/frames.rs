@@ -65,7 +65,7 @@ impl From<Closing> for Goodbye {
 #[derive(Serialize)]
 struct Gap {
     r#type: &'static str,
-    conversation_id: ConversationId,
+    conversation_id: Option<ConversationId>,
     requested: String,
     from: String,
 }
@@ -73,8 +73,24 @@ struct Gap {
 #[derive(Serialize)]
 struct Farewell {
     r#type: &'static str,
-    conversation_id: ConversationId,
+    conversation_id: Option<ConversationId>,
     reason: &'static str,
+}
+
+/// Writes the last thing that a stream says; one of no conversation names none.
+pub(super) fn write_goodbye(out: &mut BytesMut, conversation_id: Option<ConversationId>, goodbye: Goodbye) {
+    json(out, &Farewell { r#type: goodbye.kind(), conversation_id, reason: goodbye.reason() });
+}
+
+/// Writes that a stream goes on from another position than the one asked for.
+pub(super) fn write_gap(
+    out: &mut BytesMut,
+    conversation_id: Option<ConversationId>,
+    requested: &impl ToString,
+    from: &impl ToString,
+) {
+    let (requested, from) = (requested.to_string(), from.to_string());
+    json(out, &Gap { r#type: "stream.gap", conversation_id, requested, from });
 }
 
 /// The type of a frame.
@@ -128,8 +144,7 @@ impl JsonFrames {
                 out.put_u8(b'}');
             }
             Frame::Gap { requested, from } => {
-                let (requested, from) = (requested.to_string(), from.to_string());
-                json(out, &Gap { r#type: "stream.gap", conversation_id, requested, from });
+                write_gap(out, Some(conversation_id), requested, from);
             }
             Frame::Closing(closing) => self.write_goodbye(out, (*closing).into()),
         }
@@ -137,8 +152,7 @@ impl JsonFrames {
 
     /// Writes the last thing that a stream says.
     pub(super) fn write_goodbye(&self, out: &mut BytesMut, goodbye: Goodbye) {
-        let (r#type, conversation_id, reason) = (goodbye.kind(), self.conversation_id, goodbye.reason());
-        json(out, &Farewell { r#type, conversation_id, reason });
+        write_goodbye(out, Some(self.conversation_id), goodbye);
     }
 
     fn shown(&self, out: &mut BytesMut, json: &[u8]) {

@@ -1,5 +1,6 @@
 //! HTTP: parse, ask an actor or the store, translate. Nothing is decided here.
 
+mod analytics;
 pub mod audit;
 pub mod auth;
 pub mod body;
@@ -9,6 +10,7 @@ mod cursor;
 pub mod customers;
 mod dialects;
 pub mod error;
+mod events;
 mod frames;
 mod handovers;
 pub mod health;
@@ -57,6 +59,10 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(on("/v1/chat/completions", [post(dialects::openai::complete)]))
         .service(on("/v1/ai-sdk", [post(dialects::ai_sdk::ask)]))
         .service(on("/v1/ai-sdk/{id}/stream", [stream(dialects::ai_sdk::resume)]))
+        .service(on("/v1/analytics", [get(analytics::figures)]))
+        .service(on("/v1/analytics/conversations", [get(analytics::conversations)]))
+        .service(on("/v1/events", [get(events::list)]))
+        .service(on("/v1/events/stream", [stream(events::stream)]))
         .configure(conversation_routes)
         .configure(handover_routes)
         .configure(knowledge_routes)

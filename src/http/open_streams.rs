@@ -100,7 +100,7 @@ async fn ask(keys: KeyRing, principal: Principal, watched: Weak<Watched>) {
 pub(super) struct ActiveStream {
     watched: Rc<Watched>,
     /// What its credential must hold for it.
-    scope: Scope,
+    scopes: ScopeSet,
     number: u64,
     waker: Option<Waker>,
     /// Of the ticket that opened it.
@@ -117,11 +117,21 @@ impl fmt::Debug for ActiveStream {
 impl ActiveStream {
     /// A stream that needs `scope`.
     pub(super) fn new(keys: &KeyRing, principal: &Principal, scope: Scope, permit: StreamPermit) -> Self {
+        Self::needing(keys, principal, [scope].into_iter().collect(), permit)
+    }
+
+    /// A stream that needs all of these: it ends with the first that is lost.
+    pub(super) fn needing(
+        keys: &KeyRing,
+        principal: &Principal,
+        scopes: ScopeSet,
+        permit: StreamPermit,
+    ) -> Self {
         METRICS.streams_active.inc();
         let watched = Watched::of(keys, principal);
         let number = watched.next.get();
         watched.next.set(number + 1);
-        Self { watched, scope, number, waker: None, seat: None, _permit: permit }
+        Self { watched, scopes, number, waker: None, seat: None, _permit: permit }
     }
 
     /// On the seat of a ticket, which it leaves to whoever comes after.
@@ -149,9 +159,9 @@ impl ActiveStream {
     pub(super) fn unwatched() -> Self {
         METRICS.streams_active.inc();
         let permit = openclaw_actors::limiter::OpenStreams::new(0).open_unlimited();
-        let scope = Scope::ConversationsRead;
+        let scopes = [Scope::ConversationsRead].into_iter().collect();
         let watched = Rc::new(Watched { scopes: Cell::new(ScopeSet::all()), ..Watched::default() });
-        Self { watched, scope, number: 0, waker: None, seat: None, _permit: permit }
+        Self { watched, scopes, number: 0, waker: None, seat: None, _permit: permit }
     }
 
     /// Ready once it has to end, with the reason.
@@ -167,7 +177,7 @@ impl ActiveStream {
 
     /// Ready once its credential has ended or lost the scope.
     pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.watched.scopes.get().contains(self.scope) {
+        if self.scopes.without(self.watched.scopes.get()) != ScopeSet::NONE {
             return Poll::Ready(());
         }
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {

@@ -1,4 +1,4 @@
-//! Server-Sent Events: a reader's frames as the body of an answer.
+//! Server-Sent Events: a reader's frames as the body of an answer, whatever it reads.
 //!
 //! Nothing is queued here. The body is asked for more only when the socket has room, takes everything that is ready in
 //! one piece, and holds no more than that piece: a slow reader costs its position.
@@ -8,7 +8,7 @@ mod pulse;
 use std::{
     cell::Cell,
     convert::Infallible,
-    fmt::Write,
+    fmt::{Display, Write},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -26,8 +26,9 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use openclaw_actors::{
-    conversation::reader::{Cursor, Frame, Reader},
+    conversation::reader::{Frame, Reader},
     ids::{ConversationId, RequestId},
+    store::StoreError,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -123,18 +124,109 @@ pub(super) fn head(content_location: Option<String>) -> HttpResponseBuilder {
     head
 }
 
-/// A reader's frames as a body.
-pub(super) struct Events {
+/// What is shown as a stream: frames, one after the other, each a block.
+pub(super) trait Source {
+    /// What it gives.
+    type Frame;
+
+    /// Appends what is ready. `Ready(false)`: that was the end.
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<Self::Frame>,
+    ) -> Poll<Result<bool, StoreError>>;
+
+    /// About how many bytes it is when it is shown.
+    fn size(frame: &Self::Frame) -> usize;
+
+    /// Its type.
+    fn kind(frame: &Self::Frame) -> &'static str;
+
+    /// The position after it, if it has one.
+    fn id(frame: &Self::Frame) -> Option<impl Display>;
+
+    /// Nothing follows it.
+    fn is_last(frame: &Self::Frame) -> bool;
+
+    /// Its JSON, as one line.
+    fn write(&mut self, out: &mut BytesMut, frame: &Self::Frame);
+
+    /// The JSON of the last thing that the stream says.
+    fn write_goodbye(&self, out: &mut BytesMut, goodbye: Goodbye);
+
+    /// What follows the comment that keeps proxies awake.
+    fn add_to_keep_alive(&self, _: &mut BytesMut) {}
+
+    /// It is about to be shown.
+    fn is_shown(&mut self, _: &Self::Frame, _: Instant) {}
+
+    /// The store failed under it.
+    fn failed(&self, error: &StoreError);
+}
+
+/// A conversation's reader, as a source.
+pub(super) struct ConversationEvents {
     reader: Reader,
     conversation: ConversationId,
     json: JsonFrames,
+    timing: Option<Timing>,
+}
+
+impl Source for ConversationEvents {
+    type Frame = Frame;
+
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<Frame>,
+    ) -> Poll<Result<bool, StoreError>> {
+        self.reader.poll_frames(cx, frames)
+    }
+
+    fn size(frame: &Frame) -> usize {
+        frame.size()
+    }
+
+    fn kind(frame: &Frame) -> &'static str {
+        frames::kind(frame)
+    }
+
+    fn id(frame: &Frame) -> Option<impl Display> {
+        frames::cursor(frame)
+    }
+
+    fn is_last(frame: &Frame) -> bool {
+        matches!(frame, Frame::Closing(_))
+    }
+
+    fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
+        self.json.write(out, frame);
+    }
+
+    fn write_goodbye(&self, out: &mut BytesMut, goodbye: Goodbye) {
+        self.json.write_goodbye(out, goodbye);
+    }
+
+    fn is_shown(&mut self, frame: &Frame, now: Instant) {
+        if let Some(timing) = &mut self.timing {
+            timing.saw(frame, now.into_std());
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        warn!(%error, conversation.id = %self.conversation, "a stream could not go on");
+    }
+}
+
+/// A source's frames as a body.
+pub(super) struct Events<S: Source = ConversationEvents> {
+    source: S,
     active: ActiveStream,
     /// Said before everything else.
     first: Option<(&'static str, Vec<u8>)>,
     /// Stops the turn if the client hangs up before its end.
     stops: Option<StopOnDrop>,
-    timing: Option<Timing>,
-    frames: Vec<Frame>,
+    frames: Vec<S::Frame>,
     greeted: bool,
     /// Still to be said, beside the first data.
     retry_ms: Option<u64>,
@@ -144,14 +236,34 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(reader: Reader, conversation: ConversationId, active: ActiveStream) -> Self {
+        let json = JsonFrames::of(conversation);
+        Self::of(ConversationEvents { reader, conversation, json, timing: None }, active)
+    }
+
+    /// Leaves out what customers' pages do not see.
+    pub(super) fn for_page(mut self, for_page: bool) -> Self {
+        self.source.json = self.source.json.for_page(for_page);
+        self
+    }
+
+    /// Measures the waits for the answer.
+    pub(super) fn timed(mut self, timing: Option<Timing>) -> Self {
+        self.source.timing = timing;
+        self
+    }
+}
+
+impl<S> Events<S>
+where
+    S: Source + Unpin + 'static,
+    S::Frame: Unpin,
+{
+    pub(super) fn of(source: S, active: ActiveStream) -> Self {
         Self {
-            reader,
-            conversation,
-            json: JsonFrames::of(conversation),
+            source,
             active,
             first: None,
             stops: None,
-            timing: None,
             frames: Vec::new(),
             greeted: false,
             retry_ms: Some(draw_retry()),
@@ -166,21 +278,9 @@ impl Events {
         self
     }
 
-    /// Leaves out what customers' pages do not see.
-    pub(super) fn for_page(mut self, for_page: bool) -> Self {
-        self.json = self.json.for_page(for_page);
-        self
-    }
-
     /// Says this before everything else, and never again.
     pub(super) fn beginning_with(mut self, first: Option<(&'static str, Vec<u8>)>) -> Self {
         self.first = first;
-        self
-    }
-
-    /// Measures the waits for the answer.
-    pub(super) fn timed(mut self, timing: Option<Timing>) -> Self {
-        self.timing = timing;
         self
     }
 
@@ -190,47 +290,45 @@ impl Events {
     }
 
     fn take_frames(&mut self, out: &mut BytesMut, now: Instant, cx: &mut Context<'_>) {
-        match self.reader.poll_frames(cx, &mut self.frames) {
+        match self.source.poll_frames(cx, &mut self.frames) {
             Poll::Ready(Ok(more)) => {
                 if !more {
                     self.end();
                 }
             }
             Poll::Ready(Err(error)) => {
-                warn!(%error, conversation.id = %self.conversation, "a stream could not go on");
+                self.source.failed(&error);
                 self.say_goodbye(out, Goodbye::Unavailable);
             }
             Poll::Pending => {}
         }
         let mut frames = std::mem::take(&mut self.frames);
-        out.reserve(frames.iter().map(|frame| frame.size() + BLOCK_AROUND).sum());
+        out.reserve(frames.iter().map(|frame| S::size(frame) + BLOCK_AROUND).sum());
         for frame in frames.drain(..) {
-            if let Some(timing) = &mut self.timing {
-                timing.saw(&frame, now.into_std());
-            }
+            self.source.is_shown(&frame, now);
             self.write(out, &frame);
         }
         self.frames = frames;
     }
 
-    fn write(&mut self, out: &mut BytesMut, frame: &Frame) {
-        self.begin_block(out, frames::kind(frame), frames::cursor(frame));
-        self.json.write(out, frame);
+    fn write(&mut self, out: &mut BytesMut, frame: &S::Frame) {
+        self.begin_block(out, S::kind(frame), S::id(frame));
+        self.source.write(out, frame);
         out.extend_from_slice(END_OF_BLOCK);
-        if matches!(frame, Frame::Closing(_)) {
+        if S::is_last(frame) {
             self.end();
         }
     }
 
     fn say_goodbye(&mut self, out: &mut BytesMut, goodbye: Goodbye) {
-        self.begin_block(out, goodbye.kind(), None);
-        self.json.write_goodbye(out, goodbye);
+        self.begin_block(out, goodbye.kind(), None::<&str>);
+        self.source.write_goodbye(out, goodbye);
         out.extend_from_slice(END_OF_BLOCK);
         self.end();
     }
 
     /// Everything before the data.
-    fn begin_block(&mut self, out: &mut BytesMut, kind: &str, id: Option<Cursor>) {
+    fn begin_block(&mut self, out: &mut BytesMut, kind: &str, id: Option<impl Display>) {
         // Writing to memory does not fail.
         if let Some(retry_ms) = self.retry_ms.take() {
             let _ = writeln!(out, "retry: {retry_ms}");
@@ -260,7 +358,7 @@ impl Events {
             out.extend_from_slice(GREETING);
         }
         if let Some((kind, json)) = self.first.take() {
-            self.begin_block(out, kind, None);
+            self.begin_block(out, kind, None::<&str>);
             out.extend_from_slice(&json);
             out.extend_from_slice(END_OF_BLOCK);
         }
@@ -270,11 +368,18 @@ impl Events {
         self.take_frames(out, now, cx);
         if out.is_empty() && !self.ended {
             self.pulse.beat(out, now, cx);
+            if !out.is_empty() {
+                self.source.add_to_keep_alive(out);
+            }
         }
     }
 }
 
-impl Stream for Events {
+impl<S> Stream for Events<S>
+where
+    S: Source + Unpin + 'static,
+    S::Frame: Unpin,
+{
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -10,10 +10,11 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Folders of `actors/src` with an actor in them. They meet in the files beside them and through the event log.
-const ACTORS: [&str; 6] = ["analytics", "conversation", "keys", "knowledge", "limiter", "webhook"];
+const ACTORS: [&str; 7] = ["analytics", "conversation", "keys", "knowledge", "limiter", "log", "webhook"];
 
 /// Who may name an actor's folder from outside all the same.
-const MEETINGS: [(&str, &str, &str); 3] = [
+const MEETINGS: [(&str, &str, &str); 4] = [
+    ("log", "conversation", "an event about a message is shown with it"),
     ("answer", "knowledge", "an answerer searches the index's snapshot"),
     ("lib", "*", "the list of modules"),
     ("system", "*", "starts and stops all of them"),

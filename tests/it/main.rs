@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ai_sdk;
+mod analytics;
 mod answers;
 mod architecture;
 mod audit;
@@ -17,6 +18,7 @@ mod conversations;
 mod demo;
 mod erasure;
 mod erasure_retention;
+mod events;
 mod handover;
 mod handover_races;
 mod handover_raised;

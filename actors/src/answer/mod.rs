@@ -122,6 +122,9 @@ pub struct Citation {
     pub start: usize,
     /// Where they end in it.
     pub end: usize,
+    /// What the article was about at the time; not shown with it.
+    #[serde(skip)]
+    pub topic: Option<String>,
 }
 
 /// Tokens of a question and its answer.

@@ -6,6 +6,7 @@ pub mod handovers;
 pub(super) mod idle;
 pub mod lists;
 pub mod log;
+pub mod placed;
 pub mod read;
 mod rows;
 
@@ -221,8 +222,33 @@ pub(super) fn put_unanswered(op: &mut Op, conversation: &Conversation, turn: &Tu
     );
 }
 
+/// Leaves what an erased conversation came to, without a word or a name: counts stay, and its events, of which the
+/// figures may not have been made yet, are about to go. Analytics takes the rows with `conversation.deleted`.
+fn leave_counts(op: &mut Op, (org, conversation): ConversationKey) {
+    const CONVERSATION: &str = r#"
+        INSERT INTO erased_conversations (org_id, conversation_id, channel, topic, started_at, completed_at,
+            resolution, rating, messages, first_message_at, last_message_at, handovers, accepted, unanswered)
+        SELECT c.org_id, c.id, c.channel, c.topic, c.started_at, c.completed_at, c.resolution, c.rating,
+            (SELECT COUNT(*) FROM messages m WHERE m.conversation_id = c.id AND m.role <> 'system'),
+            (SELECT MIN(m.created_at) FROM messages m WHERE m.conversation_id = c.id AND m.role <> 'system'),
+            (SELECT MAX(m.created_at) FROM messages m WHERE m.conversation_id = c.id AND m.role <> 'system'),
+            (SELECT COUNT(*) FROM events e WHERE e.stream_id = c.id AND e.kind = 'handover.requested'),
+            (SELECT COUNT(*) FROM events e WHERE e.stream_id = c.id AND e.kind = 'handover.accepted'),
+            (SELECT COUNT(*) FROM turns t WHERE t.conversation_id = c.id AND t.status = 'completed'
+             AND t.detail LIKE '%"outcome":"unanswered"%')
+        FROM conversations c WHERE c.org_id = $1 AND c.id = $2"#;
+    const TURNS: &str = "
+        INSERT INTO erased_turns (org_id, conversation_id, number, queued_at, first_token_at, completed_at)
+        SELECT org_id, conversation_id, accepted_sequence, queued_at, first_token_at, completed_at
+        FROM turns WHERE org_id = $1 AND conversation_id = $2 AND status = 'completed'";
+    for sql in [CONVERSATION, TURNS] {
+        op.run(sql, vec![org.into(), conversation.into()]);
+    }
+}
+
 /// Erases everything of a conversation but the event that says so, which the caller adds.
 pub(super) fn erase(op: &mut Op, (org, conversation): ConversationKey) {
+    leave_counts(op, (org, conversation));
     const BY_CONVERSATION: [&str; 8] = [
         "DELETE FROM open_conversations WHERE conversation_id = $1",
         "DELETE FROM handovers WHERE conversation_id = $1",
@@ -287,7 +313,7 @@ pub(super) fn durable(row: &EventRow, message: Option<&Message>) -> Result<Durab
 
 /// Every event with its message; what selects among them follows.
 const EVENTS_WITH_MESSAGES: &str = "
-    SELECT e.stream_id, e.sequence AS event_sequence, e.id AS event_id, e.org_id, e.kind,
+    SELECT e.position AS event_position, e.stream_id, e.sequence AS event_sequence, e.id AS event_id, e.org_id, e.kind,
            e.turn_id AS event_turn, e.data, e.created_at AS event_at,
            m.id, m.role, m.status, m.content, m.citations, m.client_message_id, m.turn_id, m.confidence,
            m.author, m.metadata, m.created_at

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::SqlitePool;
 
 use super::{Store, schema::AppliedStep};
-use crate::on_pool;
+use crate::{on_pool, position::Position};
 
 /// More of it would say nothing new.
 const DAMAGE_SHOWN: usize = 5;
@@ -58,4 +58,11 @@ pub(super) async fn empty_log(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
 pub(super) async fn copy(pool: &SqlitePool, file: &Path) -> Result<(), sqlx::Error> {
     let name = file.to_str().ok_or_else(|| sqlx::Error::Protocol("the path is not UTF-8".to_owned()))?;
     sqlx::query("VACUUM INTO $1").bind(name).execute(pool).await.map(drop)
+}
+
+/// The last position of each writer.
+pub(super) async fn heads(store: &Store) -> Result<Position, sqlx::Error> {
+    const SELECT: &str = "SELECT id, position FROM writers";
+    let rows: Vec<(i64, i64)> = on_pool!(store, |pool| sqlx::query_as(SELECT).fetch_all(pool).await)?;
+    Ok(rows.into_iter().collect())
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::EventRow,
+    growth::Growth,
     metrics::METRICS,
     store::{Attempting, Store, StoreError},
 };
@@ -42,6 +43,7 @@ pub(super) struct Committer {
     node: String,
     session: Option<Session>,
     health: Arc<AtomicU8>,
+    growth: Growth,
 }
 
 struct Session {
@@ -64,9 +66,14 @@ enum Attempt {
 
 impl Committer {
     pub(super) async fn open(store: Store, node: String, health: Arc<AtomicU8>) -> Result<Self, StoreError> {
-        let mut committer = Self { store, node, session: None, health };
+        let mut committer = Self { store, node, session: None, health, growth: Growth::default() };
         committer.connect().await?;
         Ok(committer)
+    }
+
+    /// Tells when it has written events.
+    pub(super) fn telling(self, growth: Growth) -> Self {
+        Self { growth, ..self }
     }
 
     async fn connect(&mut self) -> Result<&mut Session, StoreError> {
@@ -123,6 +130,8 @@ impl Committer {
             METRICS.committed(began.elapsed());
             results
         };
+        let stored = results.iter().zip(&ops).filter(|(result, _)| result.is_ok());
+        let grown: Vec<_> = stored.flat_map(|(_, op)| op.events.iter().map(|event| event.org)).collect();
         for ((outcome, result), op) in outcomes.into_iter().zip(results).zip(&ops) {
             if let (Some(nudge), Ok(())) = (&op.nudge, &result) {
                 nudge.wake();
@@ -130,6 +139,8 @@ impl Committer {
             // Whoever stopped waiting will find the op in the store, or not.
             let _ = outcome.send(result);
         }
+        // After those who wait for an answer.
+        self.growth.tell(grown.into_iter());
     }
 
     async fn commit_or_isolate(&mut self, ops: &[Op]) -> Vec<Result<(), WriteError>> {

@@ -174,6 +174,7 @@ fn cite(hit: &Hit, passage: &str) -> Citation {
         passage: passage.to_owned(),
         start: 0,
         end: passage.chars().count(),
+        topic: article.fields.topic.clone(),
     }
 }
 

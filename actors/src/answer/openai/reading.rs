@@ -307,6 +307,7 @@ impl Reading {
                 passage: prompt::passage_text(hit).to_owned(),
                 start: cited.start,
                 end: cited.end,
+                topic: article.fields.topic.clone(),
             })
         };
         let citations: Vec<_> = cited.iter().filter_map(citation).collect();

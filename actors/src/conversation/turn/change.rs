@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Ending, Shown, State, WAITING_TURNS, handover::is_low};
 use crate::{
-    answer::{AnswerError, Outcome, cache::EXACT},
+    answer::{AnswerError, Citation, Outcome, cache::EXACT},
     audit::{Action, By, Entry, Target},
     clock::Timestamp,
     conversation::{
@@ -241,6 +241,9 @@ impl Change {
         if !shown.text.is_empty() {
             turn.reply_id = Some(self.add_reply(&turn, &ending, shown.text));
         }
+        if let Ending::Completed(finished) = &ending {
+            self.take_topic(&finished.citations);
+        }
         let raised = around.and_then(|around| Some((self.next.raises(&ending, &around.policy)?, around)));
         if let Ending::Completed(finished) = &ending {
             self.count(finished.outcome);
@@ -276,6 +279,17 @@ impl Change {
             Outcome::Answered => *low_answers = 0,
             outcome if is_low(outcome) => *low_answers += 1,
             _ => {}
+        }
+    }
+
+    /// What nobody said the conversation is about, its first cited article says. No field of the client's changes by
+    /// it, so there is no event of its own, and no new version.
+    fn take_topic(&mut self, citations: &[Citation]) {
+        let conversation = &mut self.next.conversation;
+        if conversation.details.topic.is_none()
+            && let Some(topic) = citations.iter().find_map(|citation| citation.topic.clone())
+        {
+            Arc::make_mut(&mut conversation.details).topic = Some(topic);
         }
     }
 

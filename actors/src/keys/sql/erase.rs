@@ -47,6 +47,8 @@ const ERASE_CONVERSATIONS: &[&str] = &[
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "UPDATE webhook_deliveries SET state = 'cancelled' WHERE state = 'pending' AND conversation_id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
+    "DELETE FROM conversation_facts WHERE org_id = $1 AND conversation_id IN (
+        SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM conversations WHERE org_id = $1 AND id IN (
         SELECT id FROM conversations WHERE org_id = $1 ORDER BY id LIMIT $2)",
 ];
@@ -77,6 +79,13 @@ const ERASE_ORGANIZATION: &[&str] = &[
     "DELETE FROM organization_streams WHERE org_id = $1",
     "DELETE FROM customer_erasures WHERE org_id = $1",
     "DELETE FROM audit_log WHERE org_id = $1",
+    // A fold that is under way has read what is gone now: moving its cursor's version makes it read anew.
+    "UPDATE analytics_cursor SET version = version + 1 WHERE id = 1 AND $1 <> ''",
+    "DELETE FROM conversation_facts WHERE org_id = $1",
+    "DELETE FROM analytics_cells WHERE org_id = $1",
+    "DELETE FROM analytics_zones WHERE org_id = $1",
+    "DELETE FROM erased_conversations WHERE org_id = $1",
+    "DELETE FROM erased_turns WHERE org_id = $1",
     "DELETE FROM organizations WHERE id = $1",
 ];
 
