@@ -226,6 +226,8 @@ fn completing_a_conversation_ends_its_handover_and_reopening_gives_it_to_the_ai(
     let cancelled = requested(&org, &waits);
     org.post(&format!("/v1/conversations/{waits}/complete"), json!({})).status(200);
     assert_eq!(kinds(&org, &waits)[6..], ["handover.cancelled", "conversation.completed"]);
+    let again = org.post(&format!("/v1/conversations/{waits}/complete"), json!({"resolution": "resolved"}));
+    assert_eq!(again.status(200)["resolution"], Value::Null, "how it ended stays as it was said first");
     assert_eq!(org.get(&format!("/v1/handovers/{cancelled}")).status(200)["state"], "cancelled");
     request(&org, &waits, json!({})).refused(409, "conversation_completed");
 

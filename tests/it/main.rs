@@ -22,6 +22,7 @@ mod events;
 mod handover;
 mod handover_races;
 mod handover_raised;
+mod handover_summary;
 mod harness;
 mod idempotency;
 mod idle;

@@ -235,6 +235,31 @@ impl Answerers {
         }
     }
 
+    /// Can one of them tell what a conversation is about?
+    #[must_use]
+    pub fn can_summarise(&self) -> bool {
+        self.summariser().is_some()
+    }
+
+    /// Tells a colleague in a few sentences what was said, in the language of the question. Drop it to end the work.
+    ///
+    /// # Errors
+    /// No model could.
+    pub async fn summarise(&self, question: Question) -> Result<String, AnswerError> {
+        match self.summariser() {
+            Some(model) => model.summarise(question).await,
+            None => Err(AnswerError { code: "model_failed", message: "no model is configured" }),
+        }
+    }
+
+    /// Only of those that are asked without being named: the others are for load tests.
+    fn summariser(&self) -> Option<&openai::OpenAi> {
+        self.models[..self.preferred].iter().find_map(|model| match model {
+            Model::OpenAi(model) => Some(model),
+            Model::Builtin(_) | Model::Synthetic(_) => None,
+        })
+    }
+
     /// Their names, in order of preference.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(Model::name)

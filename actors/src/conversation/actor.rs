@@ -337,8 +337,9 @@ impl ConversationActor {
         if let Some(history) = &mut self.history {
             history.extend(change.events.iter().filter_map(|(_, message)| message.as_ref()));
         }
-        if change.requests_handover() {
+        if let Some(handover) = change.requested_handover() {
             self.directory.expects_handovers();
+            self.directory.summarise(self.key, handover, &change.next.conversation);
         }
         for turn in change.ended_turns() {
             self.directory.figures().count(turn.status);
@@ -369,7 +370,7 @@ impl ConversationActor {
     /// Asks the model, after the history and the organization's settings are there.
     fn ask(&mut self, stamp: Stamp, ctx: &mut Context<Self>) {
         let is_whole = self.history.get_or_insert_default().is_whole();
-        if is_whole && let Some(organization) = self.directory.organizations().known(self.key.0) {
+        if is_whole && let Some(organization) = self.directory.organizations().lately(self.key.0) {
             return self.ask_now(stamp, &organization.settings, ctx);
         }
         let (directory, key) = (self.directory.clone(), self.key);

@@ -8,6 +8,7 @@ mod handovers;
 mod idle;
 mod lives;
 mod streams;
+mod summaries;
 
 use std::{
     collections::VecDeque,
@@ -21,7 +22,7 @@ use std::{
 
 use actix::Addr;
 use dashmap::DashMap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{error, warn};
 
 use super::{
@@ -104,6 +105,8 @@ pub(super) struct Shared {
     pub(super) options: ConversationOptions,
     /// A handover was requested: it may be due before all others.
     handover_requested: Notify,
+    /// Places for summaries in the making.
+    summaries: Arc<Semaphore>,
     pub(super) figures: Figures,
     /// Turns that run now.
     pub(super) running: AtomicUsize,
@@ -162,6 +165,7 @@ impl Directory {
             organizations,
             options,
             handover_requested: Notify::new(),
+            summaries: Arc::new(Semaphore::new(summaries::AT_ONCE)),
             figures: Figures::default(),
             running: AtomicUsize::new(0),
             live: DashMap::new(),

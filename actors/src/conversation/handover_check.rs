@@ -688,11 +688,11 @@ fn every_sequence_of_six_operations_gives_what_the_table_declares() {
     check(&ALL, DEPTH, Some(HashSet::new()));
 }
 
-/// Without leaving anything out that looks alike: all six in the long mode, where it takes minutes.
+/// Without leaving anything out that looks alike: five in the long mode, where it takes minutes.
 #[test]
 fn every_sequence_of_verbs_gives_what_the_table_declares_one_by_one() {
     let is_long = std::env::var_os("OPENCLAW_TEST_LONG").is_some_and(|value| value == "1");
-    check(&VERBS, if is_long { DEPTH } else { 3 }, None);
+    check(&VERBS, if is_long { DEPTH - 1 } else { 3 }, None);
 }
 
 #[test]

@@ -17,6 +17,17 @@ use crate::{
 /// The last messages that a model is shown. Support conversations rarely reach half of it.
 const MESSAGES_SHOWN: usize = 100;
 
+impl From<Role> for Speaker {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Customer => Self::Customer,
+            Role::Assistant => Self::Assistant,
+            Role::Agent => Self::Agent,
+            Role::System => Self::System,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Line {
     id: MessageId,
@@ -86,15 +97,9 @@ impl History {
             turn.retry_of.is_some() && line.role == Role::Assistant && Some(line.sequence) > last_asked
         };
         let earlier = self.lines.iter().filter(|line| !asked(line) && !waits(line) && !replaced(line));
-        let said = earlier.chain(self.lines.iter().filter(asked)).map(|line| Said {
-            by: match line.role {
-                Role::Customer => Speaker::Customer,
-                Role::Assistant => Speaker::Assistant,
-                Role::Agent => Speaker::Agent,
-                Role::System => Speaker::System,
-            },
-            text: Arc::clone(&line.text),
-        });
+        let said = earlier
+            .chain(self.lines.iter().filter(asked))
+            .map(|line| Said { by: line.role.into(), text: Arc::clone(&line.text) });
         let conversation = &state.conversation;
         Some(Question {
             org: conversation.org,

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     event::{DurableEvent, EventKind, EventRow, render},
-    ids::TurnId,
+    ids::{HandoverId, TurnId},
     on_pool, outbox,
     store::{Attempting, Store, StoreError},
     writer::{Op, Table},
@@ -201,6 +201,19 @@ pub(super) fn put_handover(
             handover.expires_at.into(),
             sequence.into(),
         ],
+    );
+}
+
+/// A model's summary has come, if the handover is still there.
+pub(super) fn put_summary(
+    op: &mut Op,
+    (org, conversation): ConversationKey,
+    handover: HandoverId,
+    summary: &str,
+) {
+    op.run(
+        "UPDATE handovers SET summary = $1 WHERE conversation_id = $2 AND id = $3 AND org_id = $4",
+        vec![summary.into(), conversation.into(), handover.into(), org.into()],
     );
 }
 

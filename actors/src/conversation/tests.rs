@@ -82,6 +82,8 @@ impl Scene {
         let mut op = Op::default();
         organization::insert(&mut op, &organization);
         writer.commit(op).await.expect("stored");
+        // As whoever asks has always done.
+        directory.organizations().recent(organization.id).await.expect("readable");
         Self { directory, writer, store, org: organization.id }
     }
 

@@ -29,6 +29,9 @@ const NAME_LONGEST: usize = 200;
 /// How long an organization is trusted to be as it was read.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
+/// How old it may be for what must not wait for the store: a new reading is begun at once, for the next who asks.
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+
 /// Beyond this many remembered organizations, those that were not read lately are dropped.
 const REMEMBERED: usize = 10_000;
 
@@ -129,7 +132,15 @@ fn name(text: &str) -> Result<(), InvalidField> {
 pub struct Organizations {
     store: Store,
     writer: Writer,
-    known: Arc<DashMap<OrgId, (Instant, Arc<Organization>)>>,
+    known: Arc<DashMap<OrgId, Known>>,
+}
+
+/// An organization as it was read.
+struct Known {
+    since: Instant,
+    organization: Arc<Organization>,
+    /// Somebody is reading it anew.
+    is_renewed: bool,
 }
 
 impl Organizations {
@@ -144,24 +155,45 @@ impl Organizations {
     /// # Errors
     /// The store is away.
     pub async fn recent(&self, org: OrgId) -> Result<Option<Arc<Organization>>, StoreError> {
-        if let Some(known) = self.known(org) {
-            return Ok(Some(known));
+        if let Some(known) = self.known.get(&org)
+            && known.since.elapsed() < TRUSTED_FOR
+        {
+            return Ok(Some(Arc::clone(&known.organization)));
         }
+        self.read(org).await
+    }
+
+    async fn read(&self, org: OrgId) -> Result<Option<Arc<Organization>>, StoreError> {
         let asked = Instant::now();
         let Some(stored) = sql::get(&self.store, org).await? else { return Ok(None) };
         let organization = Arc::new(stored.organization);
         if self.known.len() >= REMEMBERED {
-            self.known.retain(|_, (since, _)| since.elapsed() < TRUSTED_FOR);
+            self.known.retain(|_, known| known.since.elapsed() < TRUSTED_FOR);
         }
-        self.known.insert(org, (asked, Arc::clone(&organization)));
+        let known = Known { since: asked, organization: Arc::clone(&organization), is_renewed: false };
+        self.known.insert(org, known);
         Ok(Some(organization))
     }
 
-    /// The same where it need not be read, without waiting.
+    /// The same without waiting, as it was at most some seconds ago, if it was asked for at all: what was changed
+    /// through this process is known at once. Many who wait for one reading would all go on at the same moment.
     #[must_use]
-    pub fn known(&self, org: OrgId) -> Option<Arc<Organization>> {
-        let known = self.known.get(&org)?;
-        (known.0.elapsed() < TRUSTED_FOR).then(|| Arc::clone(&known.1))
+    pub fn lately(&self, org: OrgId) -> Option<Arc<Organization>> {
+        let mut known = self.known.get_mut(&org)?;
+        let age = known.since.elapsed();
+        if age >= REMEMBERED_FOR {
+            return None;
+        }
+        if age >= TRUSTED_FOR && !std::mem::replace(&mut known.is_renewed, true) {
+            let own = self.clone();
+            tokio::spawn(async move {
+                // Erased meanwhile, or the store is away: whoever waits for it finds that out.
+                if !matches!(own.read(org).await, Ok(Some(_))) {
+                    own.known.remove(&org);
+                }
+            });
+        }
+        Some(Arc::clone(&known.organization))
     }
 
     /// The organization as it is.

@@ -186,7 +186,7 @@ pub(in crate::http) struct Allowed {
 }
 
 impl Allowed {
-    /// Where nothing is chosen, and where it does not matter: a conversation that begins.
+    /// Where nothing is chosen.
     pub(super) const EVERYTHING: Self = Self { reopen: true, answer_while_waiting: true };
 }
 

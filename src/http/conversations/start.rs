@@ -21,7 +21,8 @@ use super::{
     answer::{Answering, Of, Viewer},
     delivery::{Delivered, Delivery, OnDisconnect, StopOnDrop},
     fields,
-    incoming::{Allowed, Incoming, MessageBody, Sender},
+    incoming::{Incoming, MessageBody, Sender},
+    messages,
     refused::refused,
     repeats,
 };
@@ -198,6 +199,8 @@ pub(in crate::http) async fn start(
     let scope = Scope::ConversationsWrite;
     let active = ActiveStream::if_streamed(delivered.streamed, &caller, scope, &parts)?;
 
+    // Here, where this request alone waits for it, and not once the conversation is on disk.
+    let allowed = messages::allowed(&parts, caller.org).await?;
     let directory = parts.directory.clone();
     let ids = (MessageId::generate(), TurnId::generate());
     let effect = Effect::Started { conversation: key.1, message: message.as_ref().map(|_| ids.0) };
@@ -205,7 +208,7 @@ pub(in crate::http) async fn start(
         let stops = delivered.stops_on_disconnect.then(|| StopOnDrop::new(&directory, key, ids.1));
         let row = stamp.map(|stamp| stamp.row(&effect));
         let (message, row) = match message {
-            Some(message) => (Some(message.into_customers(ids, Allowed::EVERYTHING, row)), None),
+            Some(message) => (Some(message.into_customers(ids, allowed, row)), None),
             None => (None, row),
         };
         let accepted =

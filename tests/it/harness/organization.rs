@@ -40,7 +40,7 @@ impl Organization {
     /// A client of conversations whose key has no limits.
     #[track_caller]
     pub(crate) fn unlimited(&self, server: &Server) -> Client {
-        let scopes = "conversations:read,conversations:write,conversations:delete";
+        let scopes = "conversations:read,conversations:write,conversations:delete,handover:write";
         self.key(server, &["--scopes", scopes, "--rate-limit", "unlimited"])
     }
 

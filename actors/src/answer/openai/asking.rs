@@ -40,6 +40,22 @@ pub(super) fn answer(model: &OpenAi, question: &Question) -> AnswerStream {
     begun.into_stream().flatten().boxed_local()
 }
 
+/// Tells a colleague what was said so far. Nothing is searched for it, and no setting of the organization's is in it.
+pub(super) async fn summarise(model: OpenAi, question: Question) -> Result<String, AnswerError> {
+    let messages = prompt::summary(&question);
+    let asking = Asking { model, question, since: Instant::now() };
+    let reading = asking.begun(messages, Vec::new()).await.map_err(|failure| error(failure.kind))?;
+    let mut chunks = reading.into_stream();
+    let mut text = String::new();
+    while let Some(chunk) = chunks.next().await {
+        match chunk? {
+            Chunk::Text(piece) => text.push_str(&piece),
+            Chunk::Done(_) => break,
+        }
+    }
+    Ok(text)
+}
+
 struct Asking {
     model: OpenAi,
     question: Question,
@@ -119,11 +135,14 @@ impl Asking {
         })
     }
 
-    /// Tries until there is text, an end to the tries, or no time.
     async fn ask(&self, hits: Vec<Hit>) -> Result<Reading, Failure> {
+        self.begun(prompt::messages(&self.question, &hits), hits).await
+    }
+
+    /// Tries until there is text, an end to the tries, or no time.
+    async fn begun(&self, messages: Vec<Message>, hits: Vec<Hit>) -> Result<Reading, Failure> {
         let model = &self.model.0;
         let permit = model.breaker.enter(Instant::now()).ok_or(Kind::Suspended)?;
-        let messages = prompt::messages(&self.question, &hits);
         let characters = messages.iter().map(|message| message.content.chars().count() as u64).sum();
         let supplied = Supplied { hits, characters };
         // One deadline for all tries: however often it is tried, customers wait no longer for it.

@@ -29,7 +29,7 @@ use std::sync::{
 };
 
 pub use self::endpoint::{Deadlines, Endpoint, Settings};
-use super::{AnswerStream, Question, cache::AnswerCache};
+use super::{AnswerError, AnswerStream, Question, cache::AnswerCache};
 pub use crate::upstream::{ApiKey, BaseUrl, FAILURES_TO_OPEN, Failure, Kind, OPEN_FOR};
 use crate::{
     ids::ConversationId, knowledge::Knowledge, organization::Organizations, upstream::breaker::Breaker,
@@ -80,6 +80,14 @@ impl OpenAi {
     #[must_use]
     pub fn answer(&self, question: &Question) -> AnswerStream {
         asking::answer(self, question)
+    }
+
+    /// Tells a colleague in a few sentences what was said.
+    ///
+    /// # Errors
+    /// The model did not answer.
+    pub(super) async fn summarise(&self, question: Question) -> Result<String, AnswerError> {
+        asking::summarise(self.clone(), question).await
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Around, Handover, HandoverReason, HandoverState, Phrases, language_of};
+use super::{
+    Around, Handover, HandoverReason, HandoverState, Phrases, language_of, words::asks_for_a_person,
+};
 use crate::{
     answer::{Citation, Language},
     clock::Timestamp,
@@ -17,6 +19,9 @@ pub(in crate::conversation) const TAIL: usize = 20;
 
 /// Characters of each message, of the last question and of a citation's passage.
 const TEXT_LONGEST: usize = 1_000;
+
+/// Words of a request for a person that says nothing besides: "I want to talk to a real person, please".
+const BARE_REQUEST_LONGEST: usize = 9;
 
 /// Citations shown: what the last answers rested on.
 const CITATIONS_MOST: usize = 10;
@@ -179,9 +184,14 @@ pub(in crate::conversation) fn customers_words<'m>(said: &[&'m Message]) -> impl
     said.iter().rev().filter(|message| message.role == Role::Customer).map(|message| &*message.content)
 }
 
-/// The customer's last message.
+/// The customer's last message, but for one that does nothing but ask for a person.
 fn last_question<'m>(said: &[&'m Message]) -> Option<&'m Message> {
-    said.iter().rev().find(|message| message.role == Role::Customer).copied()
+    let only_asks = |message: &Message| {
+        let is_short = message.content.split_whitespace().count() <= BARE_REQUEST_LONGEST;
+        is_short && asks_for_a_person(&message.content, &Language::ALL).is_some()
+    };
+    let from_customer = || said.iter().rev().filter(|message| message.role == Role::Customer).copied();
+    from_customer().find(|message| !only_asks(message)).or_else(|| from_customer().next())
 }
 
 /// What the last answers cited, the newest first, each article once.

@@ -19,7 +19,7 @@ use crate::{
         sql,
     },
     event::{EventKind, EventRow},
-    ids::{EventId, MessageId, TurnId},
+    ids::{EventId, HandoverId, MessageId, TurnId},
     outbox::{Outbox, Place},
     writer::{Op, Row},
 };
@@ -50,9 +50,10 @@ impl Change {
         self.turns.iter().filter(|turn| turn.status.has_ended())
     }
 
-    /// A person is asked for, perhaps not for ever.
-    pub(in crate::conversation) fn requests_handover(&self) -> bool {
-        self.events.iter().any(|(event, _)| event.kind == EventKind::HandoverRequested)
+    /// The handover by which a person is asked for.
+    pub(in crate::conversation) fn requested_handover(&self) -> Option<HandoverId> {
+        let asks = self.events.iter().any(|(event, _)| event.kind == EventKind::HandoverRequested);
+        self.next.conversation.handover.as_ref().filter(|_| asks).map(|handover| handover.id)
     }
 
     /// Everything of it, in one transaction, with what webhooks are to be told of it.
