@@ -52,8 +52,24 @@ async fn turn_to_show(parts: &Parts, key: ConversationKey) -> Result<Option<Turn
         return Ok(Some(running));
     }
     let last = read::last_turn(&parts.store, key).await?;
-    let since = Timestamp::now().plus_ms(-SHOWN_AGAIN_MS);
-    // One that is open by now began after the conversation was read.
-    let shown = last.filter(|turn| turn.completed_at.is_none_or(|ended| ended >= since));
+    let shown = last.filter(|turn| is_shown_again(turn.completed_at, Timestamp::now()));
     Ok(shown.map(|turn| turn.id))
+}
+
+/// One that has not ended began after it was looked whether one runs.
+fn is_shown_again(ended: Option<Timestamp>, now: Timestamp) -> bool {
+    ended.is_none_or(|ended| ended >= now.plus_ms(-SHOWN_AGAIN_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_shown_again_for_a_minute_after_its_end() {
+        let now = Timestamp::now();
+        let shown = |ms_ago: i64| is_shown_again(Some(now.plus_ms(-ms_ago)), now);
+        assert!(shown(0) && shown(60_000) && !shown(60_001));
+        assert!(is_shown_again(None, now));
+    }
 }
