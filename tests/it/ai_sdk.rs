@@ -421,6 +421,9 @@ fn a_chat_waits_for_the_answer_before_its_own() {
         thread::spawn(move || answer(&org, &said(&id, "m-1", QUESTION)))
     };
     eventually("the message is stored", || (talk.messages().len() == 2).then_some(()));
+    // A page that is loaded again now shows the one that is being answered.
+    let start = org.stream(&format!("/v1/ai-sdk/{}/stream", talk.id)).expect().data;
+    assert_eq!(start["messageMetadata"]["turn_id"], running.as_str());
     talk.post(&format!("/turns/{running}/stop"), json!({})).status(200);
     assert_eq!(kinds(&asking.join().unwrap()).last(), Some(&"finish"));
 }

@@ -65,9 +65,16 @@ fn reason(chunks: &[Value]) -> &str {
     last(chunks)["choices"][0]["finish_reason"].as_str().unwrap()
 }
 
+/// No deadline of the model's ends a call before the test has looked.
+const PATIENT: [(&str, &str); 3] = [
+    ("model.openai.first_token_timeout_ms", "110000"),
+    ("model.openai.between_tokens_timeout_ms", "110000"),
+    ("model.openai.total_timeout_ms", "120000"),
+];
+
 /// A server whose model is this upstream.
 fn asking(upstream: &Upstream) -> (Server, Organization) {
-    let server = server_with(upstream, "openai", &[]);
+    let server = server_with(upstream, "openai", &PATIENT);
     let org = server.organization();
     (server, org)
 }
@@ -119,17 +126,30 @@ fn a_stream_says_a_role_the_text_a_reason_and_what_was_asked_for() {
 
 #[test]
 fn a_stop_sequence_ends_the_answer_and_the_upstreams_work_wherever_the_pieces_are_cut() {
-    let mut acts = vec![stream_head()];
-    acts.extend(["By e-", "mail. E", "N", "D and more"].map(|piece| chunk(delta(piece))));
-    acts.push(Act::Hang);
-    let upstream = Upstream::that(acts);
+    let upstream = Upstream::that(vec![
+        stream_head(),
+        chunk(delta("By e-mail. E")),
+        Act::Wait,
+        chunk(delta("N")),
+        chunk(delta("D and more")),
+        Act::Hang,
+    ]);
     let (_server, org) = asking(&upstream);
     let stop = json!({"stop": ["never", "END"], "stream_options": {"include_usage": true}});
-    let (all, done) = chunks(&mut streamed(&org, stop));
-    assert_eq!((text(&all).as_str(), reason(&all[..all.len() - 1]), done), ("By e-mail. ", "stop", true));
+    let mut stream = streamed(&org, stop);
+    let mut shown = String::new();
+    while shown.is_empty() {
+        shown.push_str(stream.expect().data["choices"][0]["delta"]["content"].as_str().unwrap());
+    }
+    // What was shown was cut from what it might be the beginning of.
+    assert_eq!(shown, "By e-mail. ");
+    upstream.go_on();
+    let (all, done) = chunks(&mut stream);
+    assert_eq!((text(&all).as_str(), reason(&all[..all.len() - 1]), done), ("", "stop", true));
     assert!(all.last().unwrap()["usage"]["completion_tokens"].as_u64() > Some(0));
     eventually("the first call ends", || (upstream.hung_up() == 1).then_some(()));
 
+    upstream.go_on();
     let completion = ask(&org, json!({"stop": "END"})).status(200);
     assert_eq!(completion["choices"][0]["message"]["content"], "By e-mail. ");
     eventually("the second call ends", || (upstream.hung_up() == 2).then_some(()));
@@ -167,7 +187,8 @@ fn an_answer_that_is_cut_off_at_the_longest_says_so() {
 #[test]
 fn whoever_hangs_up_ends_the_upstreams_work_and_frees_the_place() {
     let upstream = Upstream::that(vec![stream_head(), chunk(delta("Hello")), Act::Hang]);
-    let server = server_with(&upstream, "openai", &[("limits.running_turns", "1")]);
+    let settings = [&PATIENT[..], &[("limits.running_turns", "1")]].concat();
+    let server = server_with(&upstream, "openai", &settings);
     let org = server.organization();
     let mut stream = streamed(&org, json!({}));
     assert_eq!(stream.expect().data["choices"][0]["delta"]["role"], "assistant");
@@ -393,10 +414,13 @@ fn nothing_of_a_stateless_answer_is_kept_for_others() {
     let server = server_with(&upstream, "openai", &[("model.openai.cache_answers", "true")]);
     let org = server.organization();
     stock(&org);
+    let question = json!({"message": "where is my parcel"});
+    org.post("/v1/conversations", question.clone()).status(201);
     for _ in 0..2 {
         org.post(PATH, said("where is my parcel")).status(200);
     }
-    org.post("/v1/conversations", json!({"message": "where is my parcel"})).status(201);
+    // What a conversation left is still there, and is what the next one gets.
+    assert_eq!(org.post("/v1/conversations", question).status(201)["turn"]["cache"], "exact");
     assert_eq!(upstream.times(), 3);
 }
 
