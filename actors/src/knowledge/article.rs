@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::language::Language;
 use super::markup::{self, Document, Format, MarkupError};
-use super::passages::{self, Passage};
+use super::passages::Passages;
 use crate::clock::Timestamp;
 use crate::ids::ArticleId;
 
@@ -112,9 +112,9 @@ pub struct Entry {
     /// What it is analysed as: its own language if we have rules for it.
     pub language: Language,
     /// What a reader sees, and what all offsets count in.
-    pub text: String,
+    pub text: Box<str>,
     /// Its passages, in order.
-    pub passages: Vec<Passage>,
+    pub passages: Passages,
 }
 
 impl Entry {
@@ -137,8 +137,8 @@ impl Entry {
     /// An entry for a document that was read already.
     #[must_use]
     pub fn of(article: Arc<Article>, document: Document) -> Self {
-        let passages = passages::cut(&document);
+        let passages = Passages::of(&document);
         let language = Language::parse(&article.fields.language).unwrap_or(Language::DEFAULT);
-        Self { article, language, text: document.text, passages }
+        Self { article, language, text: document.text.into(), passages }
     }
 }

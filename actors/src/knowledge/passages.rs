@@ -1,6 +1,6 @@
 //! Cutting a document into passages: what is searched, shown and cited.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use super::markup::{Block, BlockKind, Document};
 
@@ -8,45 +8,106 @@ use super::markup::{Block, BlockKind, Document};
 /// one still reads as an answer.
 pub const MAX_WORDS: usize = 120;
 
-/// A stretch of a document's text under one heading.
+/// A stretch of a document's text under one heading. As small as can be: an organization has tens of thousands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
-    /// The headings it stands under, outermost first.
-    pub headings: Vec<String>,
-    /// Its bytes in the document's text.
-    pub bytes: Range<usize>,
-    /// Its characters in the document's text, as the API counts.
-    pub chars: Range<usize>,
+    /// The innermost heading it stands under, among those of its document.
+    heading: Option<u32>,
+    bytes: Stretch,
+    chars: Stretch,
+}
+
+/// From and to. A document has at most a few million bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch(u32, u32);
+
+impl From<Range<usize>> for Stretch {
+    fn from(range: Range<usize>) -> Self {
+        Self(range.start as u32, range.end as u32)
+    }
+}
+
+impl From<Stretch> for Range<usize> {
+    fn from(Stretch(start, end): Stretch) -> Self {
+        start as usize..end as usize
+    }
 }
 
 impl Passage {
+    /// Its characters in the document's text, as the API counts.
+    #[must_use]
+    pub fn chars(&self) -> Range<usize> {
+        self.chars.into()
+    }
+
     /// Its text.
+    #[must_use]
     pub fn text<'a>(&self, document: &'a str) -> &'a str {
-        document.get(self.bytes.clone()).unwrap_or_default()
+        document.get(Range::from(self.bytes)).unwrap_or_default()
     }
 }
 
-/// The passages of `document`, in order and without overlap; at least one.
-pub fn cut(document: &Document) -> Vec<Passage> {
-    let mut cutter = Cutter::new(&document.text);
-    for block in &document.blocks {
-        match block.kind {
-            BlockKind::Heading(level) => cutter.heading(level, &document.text[block.range.clone()]),
-            _ => sentences(&document.text, block).for_each(|sentence| cutter.sentence(sentence)),
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Heading {
+    /// Where it stands in the document's text.
+    bytes: Stretch,
+    /// The heading it stands under.
+    above: Option<u32>,
+}
+
+/// The passages of a document, in order and without overlap; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passages {
+    headings: Box<[Heading]>,
+    passages: Box<[Passage]>,
+}
+
+impl Passages {
+    /// Cuts a document.
+    #[must_use]
+    pub fn of(document: &Document) -> Self {
+        let mut cutter = Cutter::new(&document.text);
+        for block in &document.blocks {
+            match block.kind {
+                BlockKind::Heading(level) => cutter.heading(level, block.range.clone()),
+                _ => sentences(&document.text, block).for_each(|sentence| cutter.sentence(sentence)),
+            }
         }
+        cutter.close();
+        if cutter.passages.is_empty() {
+            // Headings alone, or only a title: still one thing to find.
+            cutter.path.clear();
+            cutter.add(0..document.text.len());
+        }
+        Self { headings: cutter.headings.into(), passages: cutter.passages.into() }
     }
-    cutter.close();
-    if cutter.passages.is_empty() {
-        // Headings alone, or only a title: still one thing to find.
-        cutter.add(Vec::new(), 0..document.text.len());
+
+    /// The headings that a passage of `document` stands under, outermost first.
+    #[must_use]
+    pub fn headings_of<'a>(&self, passage: &Passage, document: &'a str) -> Vec<&'a str> {
+        let heading = |at: u32| self.headings.get(at as usize);
+        let inner =
+            std::iter::successors(passage.heading.and_then(heading), |inner| inner.above.and_then(heading));
+        let mut headings: Vec<_> =
+            inner.map(|heading| document.get(Range::from(heading.bytes)).unwrap_or_default()).collect();
+        headings.reverse();
+        headings
     }
-    cutter.passages
+}
+
+impl Deref for Passages {
+    type Target = [Passage];
+
+    fn deref(&self) -> &[Passage] {
+        &self.passages
+    }
 }
 
 struct Cutter<'a> {
     text: &'a str,
-    /// The headings in force and their levels.
-    path: Vec<(u8, String)>,
+    headings: Vec<Heading>,
+    /// Those in force and their levels.
+    path: Vec<(u8, u32)>,
     open: Option<Range<usize>>,
     words: usize,
     passages: Vec<Passage>,
@@ -56,13 +117,20 @@ struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, path: Vec::new(), open: None, words: 0, passages: Vec::new(), counted: (0, 0) }
+        let (headings, path, passages) = (Vec::new(), Vec::new(), Vec::new());
+        Self { text, headings, path, open: None, words: 0, passages, counted: (0, 0) }
     }
 
-    fn heading(&mut self, level: u8, text: &str) {
+    fn heading(&mut self, level: u8, bytes: Range<usize>) {
         self.close();
         self.path.retain(|(above, _)| *above < level);
-        self.path.push((level, text.to_owned()));
+        let above = self.innermost();
+        self.path.push((level, self.headings.len() as u32));
+        self.headings.push(Heading { bytes: bytes.into(), above });
+    }
+
+    fn innermost(&self) -> Option<u32> {
+        self.path.last().map(|(_, heading)| *heading)
     }
 
     fn sentence(&mut self, range: Range<usize>) {
@@ -77,14 +145,14 @@ impl<'a> Cutter<'a> {
     fn close(&mut self) {
         self.words = 0;
         if let Some(range) = self.open.take() {
-            let headings = self.path.iter().map(|(_, text)| text.clone()).collect();
-            self.add(headings, range);
+            self.add(range);
         }
     }
 
-    fn add(&mut self, headings: Vec<String>, bytes: Range<usize>) {
+    fn add(&mut self, bytes: Range<usize>) {
         let chars = self.chars_to(bytes.start)..self.chars_to(bytes.end);
-        self.passages.push(Passage { headings, bytes, chars });
+        let heading = self.innermost();
+        self.passages.push(Passage { heading, bytes: bytes.into(), chars: chars.into() });
     }
 
     fn chars_to(&mut self, byte: usize) -> usize {
@@ -152,9 +220,9 @@ mod tests {
     use super::super::markup::{Format, read};
     use super::*;
 
-    fn passages(content: &str) -> (String, Vec<Passage>) {
+    fn passages(content: &str) -> (String, Passages) {
         let document = read(content, Format::Markdown).unwrap();
-        let passages = cut(&document);
+        let passages = Passages::of(&document);
         (document.text, passages)
     }
 
@@ -162,12 +230,14 @@ mod tests {
     fn a_passage_knows_its_headings_and_its_place() {
         let (text, passages) =
             passages("# Räturns\n\nTen days.\n\n## How\n\n1. Pack it.\n2. Send it.\n\n## Who\n\nYou.");
-        let found: Vec<_> = passages.iter().map(|p| (p.headings.join("/"), p.text(&text))).collect();
+        let found: Vec<_> =
+            passages.iter().map(|p| (passages.headings_of(p, &text).join("/"), p.text(&text))).collect();
         let expected =
             [("Räturns", "Ten days."), ("Räturns/How", "1. Pack it.\n2. Send it."), ("Räturns/Who", "You.")];
         assert_eq!(found, expected.map(|(headings, text)| (headings.to_owned(), text)));
-        for passage in &passages {
-            let by_chars: String = text.chars().skip(passage.chars.start).take(passage.chars.len()).collect();
+        for passage in passages.iter() {
+            let chars = passage.chars();
+            let by_chars: String = text.chars().skip(chars.start).take(chars.len()).collect();
             assert_eq!(by_chars, passage.text(&text));
         }
     }

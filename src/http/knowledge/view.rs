@@ -128,7 +128,7 @@ impl SearchView {
     #[must_use]
     pub fn of(hits: &[Hit], indexed: Vec<Option<Indexed>>, query: &Query) -> Self {
         let found = |(hit, indexed): (&Hit, Option<Indexed>)| {
-            let Range { start, end } = hit.passage().chars;
+            let Range { start, end } = hit.passage().chars();
             let highlights = hit.highlights(query);
             FoundView {
                 article: ArticleView::of(&hit.entry.article, None, indexed),

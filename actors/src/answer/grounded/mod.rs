@@ -180,7 +180,7 @@ fn cite(hit: &Hit, passage: &str) -> Citation {
 
 fn suggestion(hit: &Hit) -> String {
     let fields = &hit.entry.article.fields;
-    let heading = hit.passage().headings.last().map_or("", String::as_str);
+    let heading = hit.headings().last().copied().unwrap_or_default();
     // A title may be empty; something must stand for the article.
     let name = [fields.title.as_str(), heading].into_iter().find(|name| !name.trim().is_empty());
     let name = name.map_or_else(|| first_words(hit.passage_text()), str::to_owned);

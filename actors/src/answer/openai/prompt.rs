@@ -141,7 +141,7 @@ fn line(from: &str, text: &str) -> String {
 fn passages(hits: &[Hit]) -> String {
     let passage = |(at, hit): (usize, &Hit)| {
         let title = &hit.entry.article.fields.title;
-        let heading = hit.passage().headings.last().filter(|heading| *heading != title);
+        let heading = hit.headings().last().copied().filter(|heading| heading != title);
         let title = match heading {
             Some(heading) => format!("{} – {}", cut(title, TITLE_LONGEST), cut(heading, TITLE_LONGEST)),
             None => cut(title, TITLE_LONGEST).to_owned(),

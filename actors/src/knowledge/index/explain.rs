@@ -117,7 +117,7 @@ impl Index {
         let passage = place.first_passage as usize + hit.passage;
         Explained {
             title: hit.entry.article.fields.title.clone(),
-            passage_start: hit.passage().chars.start,
+            passage_start: hit.passage().chars().start,
             score: hit.score,
             article: parts.article[slot as usize],
             article_grams: parts.article_grams[slot as usize],

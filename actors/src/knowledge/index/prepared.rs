@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::super::analysis::{Analyser, Gram, Stem, fold, grams, places, written};
 use super::super::article::Entry;
 use super::super::language::Language;
-use super::super::passages::Passage;
 use super::bag::Bag;
 
 /// How often a title counts in its article, and with the heading in each passage. A passage that does not name its
@@ -45,9 +44,10 @@ impl Prepared {
         let mut body = Terms::default();
         body.add(&title, TITLE_IN_ARTICLE);
         let mut passages = Vec::with_capacity(entry.passages.len());
-        let mut above: &[String] = &[];
-        for passage in &entry.passages {
-            let heading = terms_of(&passage.headings.join(" "));
+        let mut above = Vec::new();
+        for passage in entry.passages.iter() {
+            let headings = entry.passages.headings_of(passage, &entry.text);
+            let heading = terms_of(&headings.join(" "));
             let text = terms_of(passage.text(&entry.text));
             let mut whole = Terms::default();
             whole.add(&title, TITLE_IN_PASSAGE);
@@ -55,9 +55,9 @@ impl Prepared {
             whole.add(&text, 1);
             passages.push((whole.stems(), whole.grams()));
             // In the body each heading counts once, not once per passage under it.
-            body.add(&terms_of(&new_headings(above, passage).join(" ")), 1);
+            body.add(&terms_of(&new_headings(&above, &headings).join(" ")), 1);
             body.add(&text, 1);
-            above = &passage.headings;
+            above = headings;
         }
         Self {
             title: title.stems(),
@@ -70,9 +70,9 @@ impl Prepared {
     }
 }
 
-fn new_headings<'a>(above: &[String], passage: &'a Passage) -> &'a [String] {
-    let shared = above.iter().zip(&passage.headings).take_while(|(a, b)| a == b).count();
-    &passage.headings[shared..]
+fn new_headings<'a, 'b>(above: &[&str], headings: &'a [&'b str]) -> &'a [&'b str] {
+    let shared = above.iter().zip(headings).take_while(|(a, b)| a == b).count();
+    &headings[shared..]
 }
 
 /// The words of a text with their counts; a word may stand there more than once.

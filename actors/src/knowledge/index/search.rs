@@ -57,6 +57,12 @@ impl Hit {
         &self.entry.passages[self.passage]
     }
 
+    /// The headings that its best passage stands under, outermost first.
+    #[must_use]
+    pub fn headings(&self) -> Vec<&str> {
+        self.entry.passages.headings_of(self.passage(), &self.entry.text)
+    }
+
     /// The words of its best passage.
     #[must_use]
     pub fn passage_text(&self) -> &str {
