@@ -3,6 +3,7 @@
 //! One TOML file, over it the environment (`OPENCLAW__SECTION__KEY`), over that the flags. An unknown key is an error
 //! wherever it stands. Lists are JSON or comma-separated in the environment.
 
+mod knowledge;
 mod layers;
 mod openai;
 mod tls;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
 pub use self::{
+    knowledge::{EmbeddingsConfig, KnowledgeConfig},
     layers::{Layers, Origin},
     openai::OpenAiModel,
     tls::{Tls, TlsFiles},
@@ -273,14 +275,6 @@ impl<'de> Deserialize<'de> for SyntheticModel {
     }
 }
 
-/// `[knowledge]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KnowledgeConfig {
-    /// Keep a third less of articles in memory, and find a little less.
-    pub lean_index: bool,
-}
-
 /// `[conversations]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -348,6 +342,11 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// A header can bear it: visible ASCII characters, and at least one.
+    fn is_visible(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     /// The same bytes? Takes the same time whatever they are.
@@ -441,6 +440,7 @@ impl Config {
             return senseless("model.providers", "name at least one of builtin, openai, synthetic");
         }
         self.model.openai.check(self.model.providers.contains(&Provider::OpenAi))?;
+        self.knowledge.check()?;
         self.webhooks.check()?;
         if let Err(field) = self.model.synthetic.answers.check() {
             return senseless("model.synthetic", &format!("{field} is out of range"));

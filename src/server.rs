@@ -33,7 +33,7 @@ use openclaw_actors::{
     },
     idempotency::Idempotency,
     keys::{KeyRing, Pepper, PepperError, RingError, UsageWriter},
-    knowledge::{Knowledge, index::Index, messages::KnowledgeError},
+    knowledge::{Knowledge, messages::KnowledgeError},
     limiter::{OpenStreams, RateLimiter},
     log::Log,
     organization::Organizations,
@@ -112,6 +112,9 @@ pub enum StartError {
     /// Whom endpoints are to be vouched for by cannot be known.
     #[error("webhooks.ca_file cannot be used: {0}")]
     Trust(#[source] io::Error),
+    /// The endpoint for embeddings cannot be used from here.
+    #[error("knowledge.embeddings cannot be used: {0}")]
+    Embeddings(#[source] io::Error),
     /// What an earlier process left undone could not be noted.
     #[error(transparent)]
     Knowledge(#[from] KnowledgeError),
@@ -211,7 +214,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let knowledge = Knowledge::start_with(
         store.clone(),
         writer.clone(),
-        if config.knowledge.lean_index { Index::lean } else { Index::default },
+        config.knowledge.options().map_err(StartError::Embeddings)?,
     );
     knowledge.look_after().await?;
     let organizations = Organizations::new(&store, &writer);

@@ -22,10 +22,12 @@ use openclaw_actors::knowledge::article::{Draft, Fields};
 use openclaw_actors::knowledge::index::{Index, Query};
 use openclaw_actors::knowledge::markup::Format;
 use openclaw_actors::knowledge::messages::{Precondition, PutArticle, PutTarget};
-use openclaw_actors::knowledge::{Knowledge, ListArticles};
+use openclaw_actors::knowledge::{Knowledge, ListArticles, Options as Working};
 use openclaw_actors::metrics::METRICS;
+use openclaw_actors::organization::{self, Organization, OrganizationPatch};
+use openclaw_actors::patch::Change;
 use openclaw_actors::store::Store;
-use openclaw_actors::writer::Writer;
+use openclaw_actors::writer::{Op, Writer};
 use serde_json::Value;
 
 type Failure = Box<dyn Error>;
@@ -77,7 +79,7 @@ async fn fill(options: &Options) -> Result<(), Failure> {
     let store = Store::open_sqlite(folder.path()).await?;
     let writer = Writer::start(&store, "fill").await?;
     let knowledge = Knowledge::start(store.clone(), writer.clone());
-    let org = OrgId::generate();
+    let org = organization(&writer).await?;
     let began = Instant::now();
     let mut articles = 0;
     for collection in &options.collections {
@@ -102,6 +104,16 @@ async fn fill(options: &Options) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err("the measurement failed".into()) }
 }
 
+/// Articles belong to an organization.
+async fn organization(writer: &Writer) -> Result<OrgId, Failure> {
+    let patch = OrganizationPatch { name: Change::Set("Load".to_owned()), ..OrganizationPatch::default() };
+    let organization = Organization::new(patch, Timestamp::now())?;
+    let mut op = Op::default();
+    organization::insert(&mut op, &organization);
+    writer.commit(op).await?;
+    Ok(organization.id)
+}
+
 async fn measure(options: &Options, data: &Path, org: OrgId) -> Result<(), Failure> {
     let mut questions = Vec::new();
     for collection in &options.collections {
@@ -112,8 +124,9 @@ async fn measure(options: &Options, data: &Path, org: OrgId) -> Result<(), Failu
     }
     let store = Store::open_sqlite(data).await?;
     let writer = Writer::start(&store, "measure").await?;
-    let index = if options.lean { Index::lean } else { Index::default };
-    let knowledge = Knowledge::start_with(store.clone(), writer.clone(), index);
+    let empty_index = if options.lean { Index::lean } else { Index::default };
+    let working = Working { empty_index, ..Working::default() };
+    let knowledge = Knowledge::start_with(store.clone(), writer.clone(), working);
     let before = resident_mb();
     let began = Instant::now();
     search(&knowledge, org, "warm up").await?;

@@ -56,6 +56,15 @@ pub struct ByOutcome {
     pub outcome: &'static str,
 }
 
+/// What was to be embedded, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByEmbedding {
+    /// `question` or `passages`.
+    pub purpose: &'static str,
+    /// `ok`, `late`, `failed`, or `suspended`: not asked for at all, because too much failed.
+    pub outcome: &'static str,
+}
+
 /// Which kind of actor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByActor {
@@ -92,6 +101,10 @@ pub struct Metrics {
     pub webhook_deliveries: Family<ByOutcome, Counter>,
     /// From an event to the answer of an endpoint that took it.
     pub webhook_delivery: Histogram,
+    /// Requests for embeddings.
+    pub embeddings: Family<ByEmbedding, Counter>,
+    /// Articles without vectors, as far as is known.
+    pub embeddings_pending: Gauge,
     /// Actors brought back after a panic.
     pub actor_restarts: Family<ByActor, Counter>,
 }
@@ -124,6 +137,8 @@ impl Default for Metrics {
             index_lag: Histogram::new(INDEX_BUCKETS),
             webhook_deliveries,
             webhook_delivery: Histogram::new(DELIVERY_BUCKETS),
+            embeddings: Family::default(),
+            embeddings_pending: Gauge::default(),
             actor_restarts: Family::default(),
         }
     }
@@ -143,6 +158,11 @@ impl Metrics {
     /// Counts what came of an attempt to deliver.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhook_deliveries.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// Counts a request for embeddings.
+    pub fn embedded(&self, purpose: &'static str, outcome: &'static str) {
+        self.embeddings.get_or_create(&ByEmbedding { purpose, outcome }).inc();
     }
 
     /// Times a delivery, from its event on.
@@ -211,6 +231,12 @@ impl Metrics {
             "From an event to an endpoint that took it",
             seconds(),
             self.webhook_delivery.clone(),
+        );
+        registry.register("embeddings", "Requests for embeddings", self.embeddings.clone());
+        registry.register(
+            "embeddings_pending",
+            "Articles without vectors, where there is an endpoint for them",
+            self.embeddings_pending.clone(),
         );
         registry.register("actor_restarts", "Actors brought back after a panic", self.actor_restarts.clone());
     }

@@ -11,7 +11,14 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::store::Store;
+use crate::{
+    clock::Timestamp,
+    ids::OrgId,
+    organization::{self, Organization, OrganizationPatch},
+    patch::Change,
+    store::Store,
+    writer::{Op, Writer},
+};
 
 /// A directory, and on PostgreSQL a database, that are removed with it.
 #[derive(Debug)]
@@ -144,6 +151,19 @@ impl Deref for TestStore {
 pub async fn test_store() -> TestStore {
     let place = TestPlace::new().await;
     TestStore { store: place.open().await, place }
+}
+
+/// An organization in the store, for tests that write what belongs to one.
+///
+/// # Panics
+/// It cannot be stored.
+pub async fn test_organization(writer: &Writer) -> OrgId {
+    let patch = OrganizationPatch { name: Change::Set("Acme".to_owned()), ..OrganizationPatch::default() };
+    let organization = Organization::new(patch, Timestamp::now()).expect("a name is enough");
+    let mut op = Op::default();
+    organization::insert(&mut op, &organization);
+    writer.commit(op).await.expect("a store that can be written");
+    organization.id
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `openclaw-server doctor`: looks at everything a server needs, changes nothing, and says what to do.
 
 mod data;
+mod embeddings;
 mod finding;
 mod listening;
 mod machine;
@@ -56,6 +57,7 @@ async fn examine(settings: ServerSettings) -> Vec<Finding> {
     findings.extend(tls::examine(config.server.tls.files().as_ref()));
     findings.extend(listening::examine(&config.server).await);
     findings.extend(models::examine(&config.model).await);
+    findings.extend(embeddings::examine(&config.knowledge.embeddings).await);
     findings
 }
 

@@ -110,9 +110,7 @@ impl OpenAiModel {
                 return senseless(key, "use at most 3600000, an hour");
             }
         }
-        let is_visible =
-            |key: &Secret| !key.expose().is_empty() && key.expose().bytes().all(|b| b.is_ascii_graphic());
-        if self.api_key.as_ref().is_some_and(|key| !is_visible(key)) {
+        if self.api_key.as_ref().is_some_and(|key| !key.is_visible()) {
             return senseless(
                 "model.openai.api_key",
                 "use visible ASCII characters only, without blanks or line ends",

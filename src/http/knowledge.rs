@@ -24,7 +24,8 @@ use openclaw_actors::{
         article::{Draft, Fields, StoredArticle},
         markup::{MAX_DEPTH, MarkupError},
         messages::{
-            ArticleName, Change, DeleteArticle, KnowledgeError, Precondition, Put, PutArticle, PutTarget,
+            ArticleName, Change, DeleteArticle, Deleted, KnowledgeError, Precondition, Put, PutArticle,
+            PutTarget,
         },
     },
     writer::Row,
@@ -344,8 +345,11 @@ async fn remove(
     request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let only_if = condition::of(request.headers())?;
-    parts.knowledge.delete(DeleteArticle { org, name, only_if }).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(match parts.knowledge.delete(DeleteArticle { org, name, only_if }).await? {
+        Deleted::Everywhere => HttpResponse::NoContent().finish(),
+        // Gone for good, but still to be found after all the time that a write waits.
+        Deleted::FromStore => HttpResponse::Accepted().finish(),
+    })
 }
 
 impl From<KnowledgeError> for ApiError {

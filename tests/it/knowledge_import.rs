@@ -446,3 +446,29 @@ fn only_so_many_imports_run_at_once() {
     assert_eq!(running.remove(0).end().status(202)["counts"]["created"], 1);
     import(&org, "", line("b", "x")).status(202);
 }
+
+#[test]
+fn an_import_and_its_errors_are_kept_for_thirty_days() {
+    let mut server = Server::start();
+    let org = server.organization();
+    let made = |name: &str| {
+        let body = format!("{}not json\n", line(name, "Something."));
+        import(&org, "", body).status(202)["id"].as_str().unwrap().to_owned()
+    };
+    let (old, recent) = (made("a"), made("b"));
+    let ended = |id: &str, days: i64| {
+        let ms = days * 24 * 60 * 60 * 1_000;
+        server.execute(&format!("UPDATE imports SET finished_at = finished_at - {ms} WHERE id = '{id}'"));
+    };
+    ended(&old, 31);
+    ended(&recent, 29);
+    server.restart();
+    eventually("the old import is dropped", || {
+        let status = org.get(&format!("/v1/knowledge/imports/{old}"));
+        (status.json()["error"]["code"] == "not_found").then_some(())
+    });
+    assert_eq!(server.number(&format!("SELECT COUNT(*) FROM import_errors WHERE import_id = '{old}'")), 0);
+    let kept = org.get(&format!("/v1/knowledge/imports/{recent}")).status(200);
+    assert_eq!(kept["errors"].as_array().unwrap().len(), 1);
+    assert_eq!(names(&org, ""), ["a", "b"]);
+}

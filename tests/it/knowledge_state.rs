@@ -195,3 +195,23 @@ fn a_change_that_keeps_the_text_keeps_it_found_under_the_new_title() {
     server.crash();
     assert_eq!(found("letters"), [json!("Wait a day.")]);
 }
+
+#[test]
+fn a_write_that_is_not_searchable_in_time_is_accepted_and_becomes_so() {
+    let server = Server::with(&[("knowledge.wait_ms", "0")]);
+    let org = server.organization();
+    let one = format!("{PATH}/external/one?wait=indexed");
+    let made = org.put(&one, json!({"title": "One", "content": "zebra"})).status(202);
+    assert_eq!((&made["version"], &made["index"]["state"]), (&json!(1), &json!("pending")));
+    let found = || {
+        let found = org.get(&format!("{PATH}/search?q=zebra")).status(200);
+        found["data"].as_array().unwrap().len()
+    };
+    eventually("it is found", || (found() == 1).then_some(()));
+    let known = org.get(&format!("{PATH}/external/one")).status(200);
+    assert_eq!(known["index"]["state"], "indexed");
+    assert_eq!(org.delete(&one).status(202).text(), "");
+    org.get(&format!("{PATH}/external/one")).refused(404, "not_found");
+    eventually("it is found no more", || (found() == 0).then_some(()));
+    org.delete(&one).refused(404, "not_found");
+}

@@ -28,6 +28,7 @@ mod idempotency;
 mod idle;
 mod keys;
 mod knowledge;
+mod knowledge_embeddings;
 mod knowledge_import;
 mod knowledge_state;
 mod limits;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use openclaw_actors::clock::Timestamp;
 use openclaw_actors::ids::ArticleId;
 use openclaw_actors::knowledge::article::{Article, Entry, Fields};
+use openclaw_actors::knowledge::embeddings::Meaning;
 use openclaw_actors::knowledge::index::{Hit, Index, Prepared, Query};
 use openclaw_actors::knowledge::language::Language;
 use openclaw_actors::knowledge::markup::{Block, BlockKind, Document, Format};
@@ -17,6 +18,7 @@ use super::Failure;
 /// Ranks that count.
 pub(super) const DEPTH: usize = 10;
 
+#[derive(Default)]
 pub(super) struct Collection {
     pub(super) name: String,
     pub(super) language: Option<Language>,
@@ -93,7 +95,7 @@ fn spread(mut questions: Vec<Question>, most: usize) -> Vec<Question> {
 
 /// Articles that can be searched.
 pub(super) struct Articles {
-    index: Index,
+    pub(super) index: Index,
     names: HashMap<ArticleId, String>,
     language: Option<Language>,
 }
@@ -111,9 +113,21 @@ impl Articles {
     }
 
     pub(super) fn search(&self, turns: &[String]) -> Vec<Hit> {
+        self.search_by(turns, None)
+    }
+
+    pub(super) fn search_by(&self, turns: &[String], meaning: Option<&Meaning>) -> Vec<Hit> {
         let query =
             Query { turns: turns.to_vec(), language: self.language, limit: DEPTH, ..Query::default() };
-        self.index.search(&query)
+        match meaning {
+            Some(meaning) => self.index.search_by_meaning(&query, meaning),
+            None => self.index.search(&query),
+        }
+    }
+
+    /// Those that are indexed.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.names.keys().filter_map(|id| self.index.get(*id)).map(Arc::clone).collect()
     }
 
     pub(super) fn name(&self, hit: &Hit) -> &str {

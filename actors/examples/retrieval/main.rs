@@ -8,6 +8,8 @@
 //! |---|---|
 //! | | hit@1, recall@5 and nDCG@10, beside those of plain BM25 over the same articles; time per search, time to build |
 //! | `--typos` | nDCG@10 with one typing error in each question, and what that costs |
+//! | `--embeddings URL --model NAME` | hit@1, recall@5 and nDCG@10 with the vectors of an endpoint (what stands before `/embeddings`; its key from `EMBEDDINGS_API_KEY`), beside words alone; `--query-prefix`, `--passage-prefix` and `--weight` as in the settings |
+//! | `--vectors N` | over all collections as one: the time of a search by words, and with random vectors of so many numbers |
 //! | `--confidence` | how many questions are answered, how many of those rightly; how many are answered that should not be: those of the `--foreign` collections, the same after a question of this collection, those whose article is missing, and those that have none |
 //!
 //! A collection is a folder with `docs.jsonl` (`{"id", "title", "text"}`, where a line of the text that begins with
@@ -16,6 +18,7 @@
 //! without it languages are detected, as the server does. `--most` takes so many questions of each, evenly spread.
 
 mod collection;
+mod meaning;
 mod measures;
 mod plain;
 mod typos;
@@ -27,6 +30,7 @@ use std::time::{Duration, Instant};
 use openclaw_actors::knowledge::language::Language;
 
 use self::collection::{Articles, Collection, Question};
+use self::meaning::Endpoint;
 use self::measures::{Answers, Ranks, percentile};
 use self::plain::Plain;
 
@@ -46,6 +50,8 @@ enum Mode {
     Quality,
     Typos,
     Confidence,
+    Embeddings,
+    Vectors,
 }
 
 struct Options {
@@ -55,6 +61,10 @@ struct Options {
     lean: bool,
     /// How sure the search must be for an answer.
     threshold: f32,
+    /// What makes vectors, to see what they gain.
+    endpoint: Endpoint,
+    /// How long vectors are, to see what they cost.
+    dimensions: usize,
     foreign: Vec<PathBuf>,
     collections: Vec<(PathBuf, Option<Language>)>,
 }
@@ -65,6 +75,16 @@ fn main() -> Result<(), Failure> {
     for path in &options.foreign {
         foreign.push(Collection::read(path, None, options.most)?);
     }
+    match options.mode {
+        Mode::Embeddings => return actix::System::new().block_on(with_endpoint(&options)),
+        Mode::Vectors => {
+            let read = |(path, language): &(PathBuf, _)| Collection::read(path, *language, options.most);
+            let collections = options.collections.iter().map(read).collect::<Result<_, _>>()?;
+            meaning::cost(collections, options.dimensions);
+            return Ok(());
+        }
+        Mode::Quality | Mode::Typos | Mode::Confidence => {}
+    }
     let mut losses = Vec::new();
     println!("{}", heading(options.mode, &foreign));
     for (path, language) in &options.collections {
@@ -73,10 +93,21 @@ fn main() -> Result<(), Failure> {
             Mode::Quality => quality(&collection),
             Mode::Typos => losses.extend(typos(&collection)),
             Mode::Confidence => confidence(&collection, &foreign, options.threshold),
+            Mode::Embeddings | Mode::Vectors => {}
         }
     }
     if !losses.is_empty() {
         println!("on average {:>49.3}", losses.iter().sum::<f32>() / losses.len() as f32);
+    }
+    Ok(())
+}
+
+async fn with_endpoint(options: &Options) -> Result<(), Failure> {
+    let embeddings = options.endpoint.open()?;
+    println!("{}", meaning::heading());
+    for (path, language) in &options.collections {
+        let collection = Collection::read(path, *language, options.most)?.searched(options.lean);
+        meaning::quality(&collection, &embeddings).await?;
     }
     Ok(())
 }
@@ -87,6 +118,14 @@ fn options() -> Result<Options, Failure> {
         most: usize::MAX,
         lean: false,
         threshold: ANSWERED,
+        endpoint: Endpoint {
+            url: String::new(),
+            model: String::new(),
+            query_prefix: String::new(),
+            passage_prefix: String::new(),
+            weight: 0.5,
+        },
+        dimensions: 0,
         foreign: Vec::new(),
         collections: Vec::new(),
     };
@@ -97,6 +136,12 @@ fn options() -> Result<Options, Failure> {
         match argument.as_str() {
             "--typos" => options.mode = Mode::Typos,
             "--confidence" => options.mode = Mode::Confidence,
+            "--embeddings" => (options.mode, options.endpoint.url) = (Mode::Embeddings, value()?),
+            "--model" => options.endpoint.model = value()?,
+            "--query-prefix" => options.endpoint.query_prefix = value()?,
+            "--passage-prefix" => options.endpoint.passage_prefix = value()?,
+            "--weight" => options.endpoint.weight = value()?.parse()?,
+            "--vectors" => (options.mode, options.dimensions) = (Mode::Vectors, value()?.parse()?),
             "--lean" => options.lean = true,
             "--language" => language = Language::parse(&value()?),
             "--most" => options.most = value()?.parse()?,
@@ -120,6 +165,7 @@ fn heading(mode: Mode, foreign: &[Collection]) -> String {
             let names = foreign.iter().map(|foreign| format!("{:>10}", foreign.name)).collect::<String>();
             format!("{head} answered right |{names} (suggested) | after suggested | missing unanswerable")
         }
+        Mode::Embeddings | Mode::Vectors => String::new(),
     }
 }
 

@@ -18,13 +18,14 @@ use super::handle::Shared;
 use super::import::Counts;
 use super::markup::Document;
 use super::messages::{
-    ArticleName, CatchUp, Change, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, PutTarget,
-    WriteBatch,
+    ArticleName, CatchUp, Change, DeleteArticle, Deleted, Indexed, KnowledgeError, Put, PutArticle,
+    PutTarget, WriteBatch,
 };
 use super::shelf::{Arrival, Body, Shelf};
 use super::{sql, tell};
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
+use crate::organization;
 use crate::supervision::{End, Lifeline};
 use crate::writer::{Op, WriteError};
 
@@ -33,9 +34,6 @@ const MAILBOX_CAPACITY: usize = 64;
 
 /// Commands that may be under way. Each holds an article of up to 4 MiB.
 const MOST_AT_ONCE: usize = 64;
-
-/// How long a write waits until it is searchable. It is stored by then, whatever becomes of it.
-const INDEXED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often a write is decided anew because another process wrote in between.
 const DECISIONS: usize = 5;
@@ -121,8 +119,10 @@ impl Handler<WriteBatch> for KnowledgeIndexer {
                 let mut batch = Batch::decide(&turn, &message).await?;
                 if turn.commit(|op, org, head| batch.fill(op, org, head, &message)).await? {
                     let (arrivals, gone) = (std::mem::take(&mut batch.arrivals), batch.gone);
+                    let written: Vec<_> = arrivals.iter().map(|arrival| arrival.article.id).collect();
                     turn.shelf.change(move || arrivals, gone).await?;
                     turn.end();
+                    turn.shared.wants_vectors(turn.shelf.org, written);
                     return Ok(batch.counts);
                 }
             }
@@ -132,7 +132,7 @@ impl Handler<WriteBatch> for KnowledgeIndexer {
 }
 
 impl Handler<DeleteArticle> for KnowledgeIndexer {
-    type Result = ResponseFuture<Result<(), KnowledgeError>>;
+    type Result = ResponseFuture<Result<Deleted, KnowledgeError>>;
 
     fn handle(&mut self, message: DeleteArticle, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
@@ -143,9 +143,8 @@ impl Handler<DeleteArticle> for KnowledgeIndexer {
                 message.only_if.check(Some(stored.article.version))?;
                 let id = stored.article.id;
                 if turn.commit(|op, org, _| sql::delete(op, org, id)).await? {
-                    turn.shelf.change(Vec::new, vec![id]).await?;
-                    turn.end();
-                    return Ok(());
+                    let taken_out = take_out(turn, id).await?;
+                    return Ok(taken_out.map_or(Deleted::FromStore, |()| Deleted::Everywhere));
                 }
             }
             Err(KnowledgeError::Write(WriteError::Conflict))
@@ -265,6 +264,11 @@ impl Turn {
             Ok(()) => Ok(true),
             Err(WriteError::Conflict) => {
                 self.catch_up().await?;
+                if self.shelf.head() == sql::NO_HEAD
+                    && !organization::exists(&self.shared.store, self.shelf.org).await?
+                {
+                    return Err(KnowledgeError::NotFound);
+                }
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -300,16 +304,41 @@ impl Drop for Turn {
     }
 }
 
-/// Indexes what was stored. It goes on when nobody waits for it any more; `None` then.
+/// Indexes what was stored.
 async fn index(turn: Turn, arrival: Arrival) -> Result<Option<Indexed>, KnowledgeError> {
-    let indexing = actix::spawn(async move {
+    let within = turn.shared.indexed_within;
+    let indexing = async move {
         let id = arrival.article.id;
         turn.shelf.change(move || vec![arrival], Vec::new()).await?;
         turn.end();
+        turn.shared.wants_vectors(turn.shelf.org, [id]);
         Ok(turn.shelf.indexed(id))
-    });
-    match timeout(INDEXED_WITHIN, indexing).await {
-        Ok(indexed) => indexed.map_err(|_| KnowledgeError::Restarting)?,
+    };
+    Ok(waited(within, indexing).await?.flatten())
+}
+
+/// Takes out of the index what was deleted.
+async fn take_out(turn: Turn, id: ArticleId) -> Result<Option<()>, KnowledgeError> {
+    let within = turn.shared.indexed_within;
+    let taking_out = async move {
+        turn.shelf.change(Vec::new, vec![id]).await?;
+        turn.end();
+        Ok(())
+    };
+    waited(within, taking_out).await
+}
+
+/// Waits for what the index does after a commit, which goes on when nobody waits for it any more; `None` then.
+pub(super) async fn waited<T: 'static>(
+    within: Duration,
+    work: impl Future<Output = Result<T, KnowledgeError>> + 'static,
+) -> Result<Option<T>, KnowledgeError> {
+    let working = actix::spawn(work);
+    if within.is_zero() {
+        return Ok(None);
+    }
+    match timeout(within, working).await {
+        Ok(done) => done.map_err(|_| KnowledgeError::Restarting)?.map(Some),
         Err(_) => Ok(None),
     }
 }
@@ -318,7 +347,7 @@ async fn index(turn: Turn, arrival: Arrival) -> Result<Option<Indexed>, Knowledg
 pub(super) fn arrival(stored: StoredArticle, document: Option<Document>, before: i64) -> Arrival {
     let StoredArticle { article, content } = stored;
     let body = document.map_or(Body::AsBefore { version: before, content }, Body::Read);
-    Arrival { article: Arc::new(article), body, lag_known: true }
+    Arrival { article: Arc::new(article), body, lag_known: true, vectors: None }
 }
 
 pub(super) fn decide(

@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, PoisonError, RwLock, Weak,
     atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
 
 use actix::{Addr, Arbiter, ArbiterHandle, MailboxError, Message, dev::ToEnvelope};
 use dashmap::DashMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::actor::KnowledgeIndexer;
 use super::article::StoredArticle;
+use super::embeddings::{self, Embeddings, Meaning, Noted};
 use super::idle;
 use super::import::{Counts, MOST_IMPORTS};
 use super::index::{Explanation, Hit, Index, Query};
 use super::messages::{
-    ArticleName, CatchUp, DeleteArticle, Indexed, KnowledgeError, Put, PutArticle, WriteBatch,
+    ArticleName, CatchUp, DeleteArticle, Deleted, Indexed, KnowledgeError, Put, PutArticle, WriteBatch,
 };
 use super::shelf::Shelf;
 use super::sql::{self, ListArticles};
@@ -30,6 +32,27 @@ use crate::writer::Writer;
 /// Passages that are searched on the caller's own thread, in some 0.3 ms. A longer search would hold up the others whom
 /// that thread serves, and is worth the way to another.
 const SEARCHED_HERE: usize = 10_000;
+
+/// Bytes of vectors that are compared in as much time as a passage is searched by its words.
+const BYTES_LIKE_A_PASSAGE: usize = 512;
+
+/// How the indexer works.
+#[derive(Debug)]
+pub struct Options {
+    /// How an index begins: [`Index::lean`] ones take less memory.
+    pub empty_index: fn() -> Index,
+    /// How long a write waits until it is searchable; it is stored by then, whatever becomes of it.
+    pub indexed_within: Duration,
+    /// What makes vectors, if there is something.
+    pub embeddings: Option<Embeddings>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // As the API promises.
+        Self { empty_index: Index::default, indexed_within: Duration::from_secs(30), embeddings: None }
+    }
+}
 
 /// The articles of all organizations. Cheap to clone; searching needs no message to the actor.
 #[derive(Clone)]
@@ -56,19 +79,24 @@ impl Knowledge {
     /// Starts the indexer on an arbiter of its own.
     #[must_use]
     pub fn start(store: Store, writer: Writer) -> Self {
-        Self::start_with(store, writer, Index::default)
+        Self::start_with(store, writer, Options::default())
     }
 
-    /// The same, with indexes that begin so: [`Index::lean`] ones take less memory.
+    /// The same, working as told.
     #[must_use]
-    pub fn start_with(store: Store, writer: Writer, empty_index: fn() -> Index) -> Self {
+    pub fn start_with(store: Store, writer: Writer, options: Options) -> Self {
         let arbiter = Arbiter::new().handle();
         arbiter.spawn_fn(|| threads::name(threads::KNOWLEDGE));
         let shared = Arc::new(Shared {
             store,
             writer,
             arbiter,
-            empty_index,
+            empty_index: options.empty_index,
+            indexed_within: options.indexed_within,
+            model: options.embeddings.as_ref().map(|embeddings| embeddings.name().into()),
+            embeddings: options.embeddings.map(Arc::new),
+            noted: Arc::default(),
+            embedding: Mutex::default(),
             shelves: DashMap::new(),
             indexer: RwLock::new(None),
             imports: Arc::new(Semaphore::new(MOST_IMPORTS)),
@@ -83,26 +111,40 @@ impl Knowledge {
     ///
     /// # Errors
     /// They are not in memory, and the store is away.
-    pub async fn search(&self, org: OrgId, query: &Query) -> Result<Vec<Hit>, KnowledgeError> {
+    pub async fn search(&self, org: OrgId, asked: &Query) -> Result<Vec<Hit>, KnowledgeError> {
         let shelf = self.fresh_shelf(org).await?;
-        let query = query.normalised();
+        let query = asked.normalised();
         if let Some(hits) = shelf.remembered(&query) {
             return Ok(hits);
         }
-        if shelf.passages() <= SEARCHED_HERE {
-            return Ok(shelf.search(query));
+        let meaning = self.meaning(&shelf, &asked.turns, &query.turns).await;
+        if shelf.passages() + shelf.vector_bytes() / BYTES_LIKE_A_PASSAGE <= SEARCHED_HERE {
+            return Ok(shelf.search(query, meaning.as_deref()));
         }
-        let searching = tokio::task::spawn_blocking(move || shelf.search(query));
+        let searching = tokio::task::spawn_blocking(move || shelf.search(query, meaning.as_deref()));
         searching.await.map_err(|_| KnowledgeError::Restarting)
+    }
+
+    /// What was asked means, if that comes in time and there is something to compare it with. The words are searched
+    /// when it is there or too late: that takes a millisecond, and one look at the index does for both.
+    async fn meaning(&self, shelf: &Shelf, turns: &[String], normalised: &[String]) -> Option<Arc<Meaning>> {
+        let embeddings = self.shared.embeddings.as_ref().filter(|_| shelf.vector_bytes() > 0)?;
+        if let Some(meaning) = shelf.meaning(normalised) {
+            return Some(meaning);
+        }
+        let meaning = Arc::new(embeddings.of_question(turns).await?);
+        shelf.keep_meaning(normalised.to_vec(), &meaning);
+        Some(meaning)
     }
 
     /// How [`Knowledge::search`] comes to what it finds.
     ///
     /// # Errors
     /// The articles are not in memory, and the store is away.
-    pub async fn explain(&self, org: OrgId, query: &Query) -> Result<Explanation, KnowledgeError> {
-        let (shelf, query) = (self.fresh_shelf(org).await?, query.normalised());
-        let explaining = tokio::task::spawn_blocking(move || shelf.explain(&query));
+    pub async fn explain(&self, org: OrgId, asked: &Query) -> Result<Explanation, KnowledgeError> {
+        let (shelf, query) = (self.fresh_shelf(org).await?, asked.normalised());
+        let meaning = self.meaning(&shelf, &asked.turns, &query.turns).await;
+        let explaining = tokio::task::spawn_blocking(move || shelf.explain(&query, meaning.as_deref()));
         explaining.await.map_err(|_| KnowledgeError::Restarting)
     }
 
@@ -118,7 +160,7 @@ impl Knowledge {
     ///
     /// # Errors
     /// See [`KnowledgeError`].
-    pub async fn delete(&self, message: DeleteArticle) -> Result<(), KnowledgeError> {
+    pub async fn delete(&self, message: DeleteArticle) -> Result<Deleted, KnowledgeError> {
         self.ask(message).await?
     }
 
@@ -177,14 +219,21 @@ impl Knowledge {
         })
     }
 
-    /// From now on, what earlier processes left undone is done, and what could not be indexed is tried again.
+    /// From now on, what earlier processes left undone is done, what could not be indexed is tried again, and articles
+    /// get their vectors.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn look_after(&self) -> Result<(), KnowledgeError> {
         tell::end_imports_before(&self.shared).await?;
         let shared = Arc::downgrade(&self.shared);
-        self.shared.arbiter.spawn(tell::look_after(shared));
+        self.shared.arbiter.spawn(tell::look_after(Weak::clone(&shared)));
+        if let Some(embeddings) = &self.shared.embeddings {
+            let (embeddings, noted) = (Arc::clone(embeddings), Arc::clone(&self.shared.noted));
+            self.shared.arbiter.spawn_fn(move || {
+                actix::spawn(embeddings::run(shared, embeddings, noted));
+            });
+        }
         Ok(())
     }
 
@@ -234,6 +283,8 @@ impl Knowledge {
     pub async fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
         self.shared.write_indexer(None);
+        // Whoever gives articles their vectors leaves the store alone from here on.
+        drop(self.shared.embedding.lock().await);
         for shelf in self.shared.shelves().into_iter().filter(|shelf| shelf.is_filled()) {
             tell::last(&self.shared, &shelf).await;
         }
@@ -288,6 +339,13 @@ pub(super) struct Shared {
     pub(super) writer: Writer,
     pub(super) arbiter: ArbiterHandle,
     empty_index: fn() -> Index,
+    pub(super) indexed_within: Duration,
+    pub(super) embeddings: Option<Arc<Embeddings>>,
+    /// Whose vectors the indexes hold.
+    model: Option<Arc<str>>,
+    noted: Arc<Noted>,
+    /// Held by whoever gives articles their vectors while that uses the store.
+    pub(super) embedding: Mutex<()>,
     shelves: DashMap<OrgId, Arc<Shelf>>,
     indexer: RwLock<Option<Addr<KnowledgeIndexer>>>,
     imports: Arc<Semaphore>,
@@ -298,14 +356,24 @@ pub(super) struct Shared {
 impl Shared {
     /// The organization's shelf, filled or not.
     pub(super) fn shelf(&self, org: OrgId) -> Arc<Shelf> {
-        Arc::clone(
-            &self.shelves.entry(org).or_insert_with(|| Arc::new(Shelf::empty(org, (self.empty_index)()))),
-        )
+        let empty = || Arc::new(Shelf::empty(org, (self.empty_index)(), self.model.clone()));
+        Arc::clone(&self.shelves.entry(org).or_insert_with(empty))
+    }
+
+    /// These articles were written, and may lack vectors now.
+    pub(super) fn wants_vectors(&self, org: OrgId, articles: impl IntoIterator<Item = ArticleId>) {
+        if self.embeddings.is_some() {
+            self.noted.note(org, articles);
+        }
+    }
+
+    /// The organization's shelf if it is filled; nobody needs it.
+    pub(super) fn shelf_in_memory(&self, org: OrgId) -> Option<Arc<Shelf>> {
+        self.shelves.get(&org).filter(|shelf| shelf.is_filled()).map(|shelf| Arc::clone(&shelf))
     }
 
     fn filled_shelf(&self, org: OrgId) -> Option<Arc<Shelf>> {
-        let shelf =
-            self.shelves.get(&org).filter(|shelf| shelf.is_filled()).map(|shelf| Arc::clone(&shelf))?;
+        let shelf = self.shelf_in_memory(org)?;
         shelf.touch();
         Some(shelf)
     }

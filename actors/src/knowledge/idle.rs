@@ -13,6 +13,9 @@ use super::shelf::Shelf;
 /// for ten thousand articles.
 const IDLE_AFTER: Duration = Duration::from_secs(30 * 60);
 
+/// What a passage takes without vectors, which are counted as so many passages more.
+const PASSAGE_BYTES: usize = 3 << 10;
+
 /// Passages in memory, of all organizations together; some 3 KB each. Above it the indexes that were not needed for
 /// longest are let go, whether they are idle or not.
 const MOST_PASSAGES: usize = 600_000;
@@ -28,7 +31,10 @@ pub(super) async fn let_go(shared: Weak<Shared>) {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(shared) = shared.upgrade() else { return };
         let shelves = shared.shelves();
-        let seen = shelves.iter().map(|shelf| (shelf.passages(), shelf.unused_for())).collect();
+        let seen = shelves
+            .iter()
+            .map(|shelf| (shelf.passages() + shelf.vector_bytes() / PASSAGE_BYTES, shelf.unused_for()))
+            .collect();
         for (shelf, _) in shelves.iter().zip(superfluous(seen)).filter(|(_, goes)| *goes) {
             let_one_go(&shared, shelf);
         }

@@ -23,6 +23,10 @@ pub const BATCH_LINES: usize = 128;
 /// Bytes of one commit, beyond which no line is added: the same for lines that are long.
 pub const BATCH_BYTES: usize = 1 << 20;
 
+/// How long an import is shown after its end, with the lines that it refused: as long as deliveries of webhooks. Whoever
+/// looks for what went wrong last month finds it.
+pub(super) const KEPT_FOR_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+
 /// Imports that run at once in one process. Each holds two batches: in the worst case, lines of four megabytes.
 pub(super) const MOST_IMPORTS: usize = 16;
 

@@ -38,9 +38,9 @@ pub enum PutTarget {
     External(ArticleId),
 }
 
-/// Deletes an article. Answered once it cannot be found any more.
+/// Deletes an article. Answered once it cannot be found any more, or after all the time that a write waits for that.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), KnowledgeError>")]
+#[rtype(result = "Result<Deleted, KnowledgeError>")]
 pub struct DeleteArticle {
     /// Whose it is.
     pub org: OrgId,
@@ -48,6 +48,15 @@ pub struct DeleteArticle {
     pub name: ArticleName,
     /// What must be so before.
     pub only_if: Precondition,
+}
+
+/// An article that is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It cannot be found any more.
+    Everywhere,
+    /// Of the store; the index follows.
+    FromStore,
 }
 
 /// How an article is named.

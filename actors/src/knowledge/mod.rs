@@ -4,6 +4,7 @@ mod actor;
 pub mod analysis;
 pub mod article;
 mod batch;
+pub mod embeddings;
 mod handle;
 mod idle;
 pub mod import;
@@ -21,5 +22,5 @@ mod tell;
 mod tests;
 mod unanswered;
 
-pub use handle::{IndexStatus, Knowledge};
+pub use handle::{IndexStatus, Knowledge, Options};
 pub use sql::{ListArticles, unanswered::Unanswered};

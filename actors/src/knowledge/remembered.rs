@@ -1,10 +1,12 @@
 //! What was searched for lately in one organization, and found: popular questions are asked again and again.
 //!
 //! Whatever is remembered belongs to one state of the index. The first search after a change forgets all of it, so
-//! nobody gets what is no more.
+//! nobody gets what is no more. What a question means outlives such a change: it depends on no article.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
+use super::embeddings::Meaning;
 use super::index::{Hit, Query};
 
 /// Searches of one organization. Each holds a few hits, which hold articles that the index holds anyway.
@@ -20,12 +22,36 @@ pub(super) struct Remembered {
     found: HashMap<Query, Vec<Hit>>,
     /// Oldest first.
     order: VecDeque<Query>,
+    /// What questions mean, whatever the index holds.
+    meanings: HashMap<Vec<String>, Arc<Meaning>>,
+    /// Oldest first.
+    meant: VecDeque<Vec<String>>,
 }
 
 impl Remembered {
     /// What `query`, normalised, found in that state of the index.
     pub(super) fn get(&self, query: &Query, state: u64) -> Option<Vec<Hit>> {
         self.found.get(query).filter(|_| self.state == state).cloned()
+    }
+
+    /// What `turns`, normalised, mean.
+    pub(super) fn meaning(&self, turns: &[String]) -> Option<Arc<Meaning>> {
+        self.meanings.get(turns).map(Arc::clone)
+    }
+
+    /// Keeps what `turns`, normalised, mean.
+    pub(super) fn keep_meaning(&mut self, turns: Vec<String>, meaning: Arc<Meaning>) {
+        if turns.iter().map(String::len).sum::<usize>() > LONGEST {
+            return;
+        }
+        if self.meanings.insert(turns.clone(), meaning).is_none() {
+            self.meant.push_back(turns);
+        }
+        if self.meant.len() > MOST
+            && let Some(oldest) = self.meant.pop_front()
+        {
+            self.meanings.remove(&oldest);
+        }
     }
 
     /// Keeps what `query`, normalised, found in that state of the index.

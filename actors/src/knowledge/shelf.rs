@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::article::{Article, Entry, StoredArticle};
+use super::embeddings::{Meaning, Vectors, digest, texts};
 use super::index::{Explanation, Hit, Index, Prepared, Query};
 use super::markup::Document;
 use super::messages::{Indexed, KnowledgeError};
 use super::remembered::Remembered;
 use super::sql;
+use super::sql::embeddings::StoredVectors;
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
 use crate::metrics::METRICS;
@@ -45,6 +47,8 @@ pub(super) struct Shelf {
     /// When somebody last needed it.
     used_at: Mutex<Instant>,
     remembered: Mutex<Remembered>,
+    /// Whose vectors it holds, if any.
+    model: Option<Arc<str>>,
     /// A change panicked half-way, so the contents may be anything.
     broken: AtomicBool,
     /// Held by the one who changes the contents.
@@ -84,7 +88,7 @@ impl Retry {
 }
 
 impl Shelf {
-    pub(super) fn empty(org: OrgId, index: Index) -> Self {
+    pub(super) fn empty(org: OrgId, index: Index, model: Option<Arc<str>>) -> Self {
         let contents = Contents { index, ..Contents::default() };
         Self {
             org,
@@ -92,6 +96,7 @@ impl Shelf {
             checked_at: Mutex::new(Instant::now()),
             used_at: Mutex::new(Instant::now()),
             remembered: Mutex::default(),
+            model,
             broken: AtomicBool::new(false),
             writing: Arc::default(),
             telling: tokio::sync::Mutex::default(),
@@ -106,17 +111,51 @@ impl Shelf {
     }
 
     /// Searches for `query`, normalised.
-    pub(super) fn search(&self, query: Query) -> Vec<Hit> {
-        let (hits, state) = {
+    pub(super) fn search(&self, query: Query, meaning: Option<&Meaning>) -> Vec<Hit> {
+        let (hits, state, is_best) = {
             let contents = self.read();
-            (contents.index.search(&query), contents.state)
+            let index = &contents.index;
+            let hits = match meaning {
+                Some(meaning) => index.search_by_meaning(&query, meaning),
+                None => index.search(&query),
+            };
+            // A vector that did not come this time may come the next.
+            (hits, contents.state, meaning.is_some() || index.vector_bytes() == 0)
         };
-        lock(&self.remembered).keep(query, &hits, state);
+        if is_best {
+            lock(&self.remembered).keep(query, &hits, state);
+        }
         hits
     }
 
-    pub(super) fn explain(&self, query: &Query) -> Explanation {
-        self.read().index.explain(query)
+    pub(super) fn explain(&self, query: &Query, meaning: Option<&Meaning>) -> Explanation {
+        self.read().index.explain(query, meaning)
+    }
+
+    /// What `turns`, normalised, mean, if that was asked lately.
+    pub(super) fn meaning(&self, turns: &[String]) -> Option<Arc<Meaning>> {
+        lock(&self.remembered).meaning(turns)
+    }
+
+    /// Remembers what `turns`, normalised, mean.
+    pub(super) fn keep_meaning(&self, turns: Vec<String>, meaning: &Arc<Meaning>) {
+        lock(&self.remembered).keep_meaning(turns, Arc::clone(meaning));
+    }
+
+    /// Puts vectors beside the passages they were made of.
+    pub(super) fn attach(&self, id: ArticleId, vectors: &Arc<Vectors>) {
+        let entry = self.read().index.get(id).cloned();
+        // Its words may have changed since; then others are on their way.
+        if let Some(entry) = entry.filter(|entry| digest(&texts(entry)) == *vectors.digest()) {
+            let mut contents = self.write();
+            contents.state += 1;
+            contents.index.attach(&entry, vectors);
+        }
+    }
+
+    /// How many bytes of vectors it holds.
+    pub(super) fn vector_bytes(&self) -> usize {
+        self.read().index.vector_bytes()
     }
 
     /// How many passages it has.
@@ -181,10 +220,11 @@ impl Shelf {
         let wanted: Arc<HashSet<ArticleId>> = Arc::new(stale.iter().copied().collect());
         let mut rest = stale.as_slice();
         let mut page = self.page(store, &mut rest).await?;
-        while !page.is_empty() {
+        while !page.articles.is_empty() {
             let wanted = Arc::clone(&wanted);
-            let arrivals = page.into_iter().filter(move |stored| wanted.contains(&stored.article.id));
-            let change = self.change(move || arrivals.map(Arrival::again).collect(), Vec::new());
+            let arrivals =
+                move || page.arrivals().filter(|arrival| wanted.contains(&arrival.article.id)).collect();
+            let change = self.change(arrivals, Vec::new());
             // The next page is read while this one is prepared.
             let (changed, next) = tokio::join!(change, self.page(store, &mut rest));
             changed?;
@@ -195,18 +235,19 @@ impl Shelf {
     }
 
     /// The next articles from the first of `rest` on, which is then what comes behind them.
-    async fn page(
-        &self,
-        store: &Store,
-        rest: &mut &[ArticleId],
-    ) -> Result<Vec<StoredArticle>, KnowledgeError> {
-        let Some(first) = rest.first() else { return Ok(Vec::new()) };
-        let page = sql::from(store, self.org, *first, rest.len().min(PAGE)).await?;
-        *rest = match page.last().map(|stored| stored.article.id) {
-            Some(last) => &rest[rest.partition_point(|id| *id <= last)..],
-            None => &[],
+    async fn page(&self, store: &Store, rest: &mut &[ArticleId]) -> Result<StoredPage, KnowledgeError> {
+        let Some(first) = rest.first() else { return Ok(StoredPage::default()) };
+        let articles = sql::from(store, self.org, *first, rest.len().min(PAGE)).await?;
+        let Some(last) = articles.last().map(|stored| stored.article.id) else {
+            *rest = &[];
+            return Ok(StoredPage::default());
         };
-        Ok(page)
+        *rest = &rest[rest.partition_point(|id| *id <= last)..];
+        let vectors = match &self.model {
+            Some(model) => sql::embeddings::between(store, self.org, model, *first, last).await?,
+            None => Vec::new(),
+        };
+        Ok(StoredPage { articles, vectors })
     }
 
     /// The articles to read again, in order, and those that are no more.
@@ -318,7 +359,7 @@ impl Shelf {
         contents.indexed.insert(article.id, Indexed { version: article.version, at, lag_ms, error });
     }
 
-    fn prepare(&self, Arrival { article, body, .. }: Arrival) -> Result<Prepared, String> {
+    fn prepare(&self, Arrival { article, body, vectors, .. }: Arrival) -> Result<Prepared, String> {
         #[cfg(test)]
         assert_ne!(article.fields.title, super::tests::MAKES_THE_INDEXER_PANIC);
         let entry = match body {
@@ -332,7 +373,24 @@ impl Shelf {
                 }
             }
         };
-        Ok(Prepared::of(Arc::new(entry.map_err(|error| error.to_string())?)))
+        let entry = Arc::new(entry.map_err(|error| error.to_string())?);
+        let vectors = self.vectors_of(&entry, vectors);
+        Ok(Prepared::of(entry).with_vectors(vectors))
+    }
+
+    /// The vectors that are known of it, from the store or of the version before, if they are of the same words.
+    fn vectors_of(&self, entry: &Entry, stored: Option<StoredVectors>) -> Option<Arc<Vectors>> {
+        let known = self.read().index.vectors(entry.article.id).cloned();
+        if known.is_none() && stored.is_none() {
+            return None;
+        }
+        let digest = digest(&texts(entry));
+        let stored = stored.filter(|stored| stored.digest == Some(digest));
+        known.filter(|known| *known.digest() == digest).or_else(|| {
+            let stored = stored?;
+            let vectors = Vectors::decoded(digest, stored.dimensions, &stored.encoded)?;
+            (vectors.passages() == entry.passages.len()).then_some(vectors)
+        })
     }
 
     fn take_out(&self, id: ArticleId) {
@@ -378,6 +436,26 @@ pub(super) struct Arrival {
     pub(super) body: Body,
     /// It was written just now, so the time since then is the index's doing.
     pub(super) lag_known: bool,
+    /// What the store has of its vectors.
+    pub(super) vectors: Option<StoredVectors>,
+}
+
+/// Articles from the store, in order, and what vectors they have.
+#[derive(Debug, Default)]
+struct StoredPage {
+    articles: Vec<StoredArticle>,
+    vectors: Vec<StoredVectors>,
+}
+
+impl StoredPage {
+    fn arrivals(self) -> impl Iterator<Item = Arrival> {
+        let vectors = self.vectors.into_iter().map(|vectors| (vectors.article, vectors));
+        let mut vectors: HashMap<ArticleId, StoredVectors> = vectors.collect();
+        self.articles.into_iter().map(move |stored| {
+            let vectors = vectors.remove(&stored.article.id);
+            Arrival { vectors, ..Arrival::again(stored) }
+        })
+    }
 }
 
 /// An article that has only to be put in its place.
@@ -407,6 +485,6 @@ pub(super) enum Body {
 impl Arrival {
     /// An article from the store.
     pub(super) fn again(StoredArticle { article, content }: StoredArticle) -> Self {
-        Self { article: Arc::new(article), body: Body::Content(content), lag_known: false }
+        Self { article: Arc::new(article), body: Body::Content(content), lag_known: false, vectors: None }
     }
 }

@@ -1,5 +1,6 @@
 //! The SQL of articles.
 
+pub(super) mod embeddings;
 pub(super) mod imports;
 pub(super) mod states;
 pub(super) mod unanswered;
@@ -37,6 +38,8 @@ pub(super) const NO_HEAD: i64 = 0;
 /// Begins a write: it takes effect only if nobody wrote articles of `org` since `head`, and then the head is one more.
 pub(super) fn advance(op: &mut Op, org: OrgId, head: i64) {
     if head == NO_HEAD {
+        // The head of an organization that was erased meanwhile is gone with it: nothing is written for nobody.
+        op.run_on_one("UPDATE organizations SET name = name WHERE id = $1", vec![org.into()]);
         op.insert(&HEADS, vec![org.into(), Value::from(head + 1)]);
     } else {
         op.run_on_one(
@@ -76,6 +79,7 @@ pub(super) fn put(op: &mut Op, org: OrgId, stored: &StoredArticle) {
 
 /// Deletes an article.
 pub(super) fn delete(op: &mut Op, org: OrgId, id: ArticleId) {
+    embeddings::delete(op, org, id);
     op.run("DELETE FROM article_states WHERE org_id = $1 AND article_id = $2", vec![org.into(), id.into()]);
     op.run_on_one("DELETE FROM articles WHERE org_id = $1 AND id = $2", vec![org.into(), id.into()]);
 }

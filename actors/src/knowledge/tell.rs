@@ -5,13 +5,14 @@
 //! version that was replaced before it was told of is not told of: the latest always is.
 
 use std::sync::{Arc, Weak, atomic::Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tracing::{debug, warn};
 
 use super::article::{Article, Fields};
 use super::handle::{Knowledge, Shared};
+use super::import;
 use super::messages::{CatchUp, Indexed, KnowledgeError};
 use super::shelf::Shelf;
 use super::sql;
@@ -36,6 +37,13 @@ const ABANDONED_AFTER_MS: i64 = 1_000;
 
 /// A lease that ended this long ago is nobody's: the clocks of two machines may differ by less.
 const DEAD_AFTER_MS: i64 = 60_000;
+
+/// How often imports that ended long ago are dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Imports dropped at a time, and lines of one in one commit: others' writes wait that long.
+const SWEPT_IMPORTS: i64 = 100;
+const SWEPT_LINES: i64 = 2_000;
 
 const DIED: &str = "the server ended while the import was running; send it again";
 
@@ -213,9 +221,17 @@ pub(super) async fn recovered(shared: &Shared, shelf: &Shelf) -> Result<(), Know
 pub(super) async fn look_after(shared: Weak<Shared>) {
     // What could not be indexed by the process before is tried again by this one.
     let mut retried = false;
+    let mut swept: Option<Instant> = None;
     loop {
         let Some(shared) = shared.upgrade() else { return };
         let knowledge = Knowledge::of(shared);
+        if swept.is_none_or(|swept| swept.elapsed() > SWEEP_EVERY) {
+            match sweep(&knowledge).await {
+                // There may be more: the next look goes on.
+                Ok(more) => swept = (!more).then(Instant::now),
+                Err(error) => debug!(%error, "old imports were not dropped"),
+            }
+        }
         if let Err(error) = look(&knowledge, &mut retried).await {
             debug!(%error, "what was left pending could not be looked for");
         }
@@ -247,6 +263,18 @@ async fn look(knowledge: &Knowledge, retried: &mut bool) -> Result<(), StoreErro
         }
     }
     Ok(())
+}
+
+/// Drops some of the imports that are not shown any more. Says whether there may be more.
+async fn sweep(knowledge: &Knowledge) -> Result<bool, KnowledgeError> {
+    let before = Timestamp::now().plus_ms(-import::KEPT_FOR_MS);
+    let old = sql::imports::ended_before(knowledge.store(), before, SWEPT_IMPORTS).await?;
+    for (org, id) in &old {
+        let mut op = Op::default();
+        sql::imports::drop_some(&mut op, *org, *id, SWEPT_LINES);
+        knowledge.writer().commit(op).await?;
+    }
+    Ok(!old.is_empty())
 }
 
 async fn catch_up(knowledge: &Knowledge, org: OrgId, retry: bool) {

@@ -9,7 +9,7 @@ use super::messages::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ArticleId, OrgId};
-use crate::testing::{TestStore, test_store};
+use crate::testing::{TestStore, test_organization, test_store};
 use crate::writer::Writer;
 
 /// The title of an article that finds a fault of ours.
@@ -24,7 +24,9 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let store = test_store().await;
-        Self { knowledge: process(&store, "one").await, org: OrgId::generate(), store }
+        let writer = Writer::start(&store, "one").await.unwrap();
+        let org = test_organization(&writer).await;
+        Self { knowledge: Knowledge::start((*store).clone(), writer), org, store }
     }
 
     async fn put(&self, target: PutTarget, draft: Draft) -> Result<Put, KnowledgeError> {
@@ -42,7 +44,7 @@ impl Scene {
         self.knowledge.put(message).await
     }
 
-    async fn delete(&self, id: ArticleId) -> Result<(), KnowledgeError> {
+    async fn delete(&self, id: ArticleId) -> Result<Deleted, KnowledgeError> {
         let (name, only_if) = (ArticleName::Id(id), Precondition::None);
         self.knowledge.delete(DeleteArticle { org: self.org, name, only_if }).await
     }
@@ -324,4 +326,52 @@ async fn what_failed_is_tried_again_and_told_of_when_it_works() {
         tokio::task::yield_now().await;
     }
     assert_eq!(told(&scene).await.len(), 2);
+}
+
+/// What a write that was under way meets when its organization was erased before its commit.
+#[actix::test]
+async fn nothing_is_written_for_an_organization_that_is_gone() {
+    const ERASE: [&str; 4] = [
+        "DELETE FROM articles",
+        "DELETE FROM article_states",
+        "DELETE FROM knowledge_heads",
+        "DELETE FROM organizations",
+    ];
+    const COUNT: &str = "SELECT COUNT(*) FROM articles";
+    let scene = Scene::new().await;
+    for wrote_before in [false, true] {
+        if wrote_before {
+            scene.put(PutTarget::New(ArticleId::generate()), draft("Before", "zebra")).await.unwrap();
+        }
+        for statement in ERASE {
+            crate::on_pool!(&*scene.store, |pool| sqlx::query(statement).execute(pool).await.map(drop))
+                .unwrap();
+        }
+        let late = scene.put(PutTarget::New(ArticleId::generate()), draft("Late", "zebra")).await;
+        assert!(matches!(late, Err(KnowledgeError::NotFound)), "{late:?}");
+        let left: i64 =
+            crate::on_pool!(&*scene.store, |pool| sqlx::query_scalar(COUNT).fetch_one(pool).await).unwrap();
+        assert_eq!((left, scene.found("zebra").await.len()), (0, 0));
+        let organization = format!(
+            "INSERT INTO organizations (id, name, settings, created_at) VALUES ('{}', 'Acme', '{{}}', 0)",
+            scene.org
+        );
+        crate::on_pool!(&*scene.store, |pool| sqlx::query(sqlx::AssertSqlSafe(organization))
+            .execute(pool)
+            .await
+            .map(drop))
+        .unwrap();
+    }
+}
+
+/// Thirty seconds that pass at once.
+#[actix::test]
+async fn a_write_waits_thirty_seconds_for_the_index_and_no_longer() {
+    tokio::time::pause();
+    let within = Options::default().indexed_within;
+    let began = tokio::time::Instant::now();
+    let never = std::future::pending::<Result<(), KnowledgeError>>();
+    assert_eq!(actor::waited(within, never).await.unwrap(), None);
+    assert_eq!(began.elapsed().as_secs(), 30);
+    assert_eq!(actor::waited(within, async { Ok(7) }).await.unwrap(), Some(7));
 }

@@ -3,11 +3,17 @@
 use openclaw_actors::knowledge::index::{Explained, Explanation, Word};
 
 pub(super) fn print(explanation: &Explanation) {
-    let Explanation { words, title_weight, gram_weight, ceiling, hits } = explanation;
+    let Explanation { words, title_weight, gram_weight, ceiling, meaning_weight, hits } = explanation;
     println!("words      {}", words.iter().map(shown).collect::<Vec<_>>().join(", "));
     println!(
         "weights    {gram_weight} for pieces of words, {title_weight:.2} for titles; at most {ceiling:.1} in all"
     );
+    if let Some(weight) = meaning_weight {
+        println!(
+            "ranking    {weight:.2} × likeness in meaning + {:.2} × score of words, each as a share of the best",
+            1.0 - weight
+        );
+    }
     if hits.is_empty() {
         println!("nothing is about that");
     }
@@ -26,6 +32,10 @@ fn shown(Word { word, typed, is_stop, weight, rarity }: &Word) -> String {
 fn print_hit(rank: usize, hit: &Explained, (gram_weight, title_weight): (f32, f32)) {
     println!("\n{rank}. {:.0} %  {}", hit.confidence * 100.0, hit.title);
     println!("   score      {:.2}", hit.score);
+    if let Some(likeness) = hit.likeness {
+        println!("   meaning    {likeness:.3}");
+        println!("   words      {:.2}", hit.words);
+    }
     for (name, score, weight) in [
         ("A  article", hit.article, 1.0),
         ("P  passage", hit.passage, 1.0),

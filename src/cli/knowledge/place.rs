@@ -75,7 +75,8 @@ impl Where {
                 let offline = Box::new(Offline::open(self.settings).await?);
                 // A mistyped organization should be noticed before its articles are written.
                 offline.organizations().get(org).await?;
-                let knowledge = Knowledge::start(offline.store.clone(), offline.writer.clone());
+                let options = offline.config.knowledge.options()?;
+                let knowledge = Knowledge::start_with(offline.store.clone(), offline.writer.clone(), options);
                 Ok(Place::Store { offline, knowledge, org })
             }
             // clap asks for one of them.

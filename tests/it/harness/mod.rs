@@ -14,6 +14,7 @@
 
 mod client;
 pub(crate) mod clients;
+pub(crate) mod embeddings;
 mod events;
 pub(crate) mod nameserver;
 mod organization;

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ArticleId, ConversationId, OrgId, TurnId};
+use crate::ids::{ArticleId, ConversationId, TurnId};
 use crate::knowledge::article::{Article, Draft, Entry, Fields};
 use crate::knowledge::markup::Format;
 use crate::knowledge::messages::{Precondition, PutArticle, PutTarget};
-use crate::testing::test_store;
+use crate::testing::{test_organization, test_store};
 use crate::writer::Writer;
 
 fn fields(title: &str) -> Fields {
@@ -104,8 +104,8 @@ fn what_was_said_to_a_person_is_not_asked_of_the_assistant() {
 async fn an_answer_streams_word_by_word_and_ends_with_what_is_known_of_it() {
     let store = test_store().await;
     let writer = Writer::start(&store, "one").await.unwrap();
+    let org = test_organization(&writer).await;
     let knowledge = Knowledge::start((*store).clone(), writer);
-    let org = OrgId::generate();
     let content = "Follow your parcel with the code.\n\nThe code is in the e-mail.";
     let put = PutArticle {
         org,

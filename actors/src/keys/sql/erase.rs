@@ -71,6 +71,7 @@ const ERASE_ORGANIZATION: &[&str] = &[
     "DELETE FROM turns WHERE org_id = $1",
     "DELETE FROM events WHERE org_id = $1",
     "DELETE FROM conversations WHERE org_id = $1",
+    "DELETE FROM embeddings WHERE org_id = $1",
     "DELETE FROM articles WHERE org_id = $1",
     "DELETE FROM article_states WHERE org_id = $1",
     "DELETE FROM knowledge_heads WHERE org_id = $1",

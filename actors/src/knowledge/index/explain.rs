@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::analysis::Gram;
+use super::super::embeddings::Meaning;
 use super::field::{Field, Slot};
 use super::query::{Query, QueryTerm, QueryTerms};
 use super::search::{Hit, known_rarity};
@@ -19,6 +20,8 @@ pub struct Explanation {
     pub gram_weight: f32,
     /// The most that these words could score.
     pub ceiling: f32,
+    /// What likeness in meaning counts; none where the question has no vector.
+    pub meaning_weight: Option<f32>,
     /// What was found, best first.
     pub hits: Vec<Explained>,
 }
@@ -38,7 +41,9 @@ pub struct Word {
     pub rarity: f32,
 }
 
-/// A hit, and its score in parts: `article + passage + gram_weight * (article_grams + passage_grams) + title_weight * title`.
+/// A hit, and the score of its words in parts:
+/// `article + passage + gram_weight * (article_grams + passage_grams) + title_weight * title`. With vectors, it is ranked by
+/// the sum of two shares: of the best words score, and of the greatest likeness in meaning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explained {
     /// The hit's article.
@@ -47,6 +52,10 @@ pub struct Explained {
     pub passage_start: usize,
     /// What it was ranked by.
     pub score: f32,
+    /// What its words alone score.
+    pub words: f32,
+    /// How near it is in meaning: the cosine, if both have vectors.
+    pub likeness: Option<f32>,
     /// Of the words in the whole article.
     pub article: f32,
     /// Of the pieces of words in it.
@@ -74,10 +83,17 @@ pub struct Explained {
 impl Index {
     /// The hits of [`Index::search`] with how they came about. Slower: it scores each field for itself.
     #[must_use]
-    pub fn explain(&self, query: &Query) -> Explanation {
+    pub fn explain(&self, query: &Query, meaning: Option<&Meaning>) -> Explanation {
         // The one behind the last is needed for the margin.
-        let (terms, hits) = self.search_as(&Query { limit: query.limit + 1, ..query.clone() });
-        let behind = hits.iter().skip(1).map(|hit| hit.score).chain([0.0]);
+        let (terms, hits) = self.search_as(&Query { limit: query.limit + 1, ..query.clone() }, meaning);
+        let words: Vec<f32> = hits.iter().map(|hit| hit.words).collect();
+        let behind = (0..hits.len()).map(|at| match meaning {
+            None => words.get(at + 1).copied().unwrap_or_default(),
+            Some(_) => {
+                let others = words.iter().enumerate().filter(|(other, _)| *other != at);
+                others.map(|(_, words)| *words).fold(0.0, f32::max)
+            }
+        });
         let parts = Parts::of(self, &terms);
         let ceiling = self.ceiling(&terms);
         let explained = hits.iter().zip(behind).take(query.limit);
@@ -86,6 +102,7 @@ impl Index {
             title_weight: self.title_weight(),
             gram_weight: self.gram_weight(),
             ceiling,
+            meaning_weight: meaning.map(|meaning| meaning.weight),
             hits: explained
                 .filter_map(|(hit, behind)| {
                     let slot = *self.slots.get(&hit.entry.article.id)?;
@@ -113,12 +130,14 @@ impl Index {
         (slot, place): (Slot, &Place),
         (parts, ceiling, terms): (&Parts, f32, &QueryTerms),
     ) -> Explained {
-        let features = self.features(place, (hit.score, behind, ceiling), terms);
+        let features = self.features(place, (hit.words, behind, ceiling), terms);
         let passage = place.first_passage as usize + hit.passage;
         Explained {
             title: hit.entry.article.fields.title.clone(),
             passage_start: hit.passage().chars().start,
             score: hit.score,
+            words: hit.words,
+            likeness: hit.likeness,
             article: parts.article[slot as usize],
             article_grams: parts.article_grams[slot as usize],
             passage: parts.passage[passage],

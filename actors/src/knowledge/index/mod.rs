@@ -3,12 +3,16 @@
 //! Five fields are scored by BM25 and added: an article's words, its best passage's (each with the pieces of
 //! its words) and its title's. Taking an article out corrects all counts at once, so the scores are always those
 //! of an index built afresh; its postings are swept up later.
+//!
+//! Where passages have vectors and the question has one, what is near in meaning moves up (`meaning`). How sure a hit is
+//! (`confidence`) remains a matter of words.
 
 mod bag;
 mod confidence;
 mod explain;
 mod field;
 mod highlight;
+mod meaning;
 mod prepared;
 mod query;
 mod search;
@@ -28,6 +32,7 @@ pub use self::search::Hit;
 use self::vocabulary::Vocabulary;
 use super::analysis::{Analyser, Stem, fold};
 use super::article::Entry;
+use super::embeddings::Vectors;
 use super::language::Language;
 use crate::ids::ArticleId;
 
@@ -52,6 +57,8 @@ pub struct Index {
     languages: HashMap<Language, usize>,
     /// Articles whose title asks something.
     question_titles: usize,
+    /// What the vectors take.
+    vector_bytes: usize,
 }
 
 /// An article's place among the slots.
@@ -60,6 +67,8 @@ struct Place {
     entry: Arc<Entry>,
     /// The slot of its first passage; the others follow.
     first_passage: Slot,
+    /// Of its passages, once they are known.
+    vectors: Option<Arc<Vectors>>,
 }
 
 impl Index {
@@ -115,7 +124,34 @@ impl Index {
         *self.languages.entry(article.entry.language).or_default() += 1;
         self.question_titles += usize::from(asks(&article.entry));
         self.slots.insert(article.entry.article.id, slot);
-        self.places.push(Some(Place { entry: Arc::clone(&article.entry), first_passage }));
+        let (entry, vectors) = (Arc::clone(&article.entry), article.vectors.clone());
+        self.vector_bytes += vectors.as_ref().map_or(0, |vectors| vectors.bytes());
+        self.places.push(Some(Place { entry, first_passage, vectors }));
+    }
+
+    /// The vectors of an article's passages, if they are known.
+    #[must_use]
+    pub fn vectors(&self, id: ArticleId) -> Option<&Arc<Vectors>> {
+        let slot = self.slots.get(&id)?;
+        self.places[*slot as usize].as_ref()?.vectors.as_ref()
+    }
+
+    /// Puts vectors beside the passages of what [`Index::get`] gives, if that is still `entry`.
+    pub fn attach(&mut self, entry: &Arc<Entry>, vectors: &Arc<Vectors>) {
+        let Some(slot) = self.slots.get(&entry.article.id) else { return };
+        if let Some(place) =
+            self.places[*slot as usize].as_mut().filter(|place| Arc::ptr_eq(&place.entry, entry))
+        {
+            let before = place.vectors.replace(Arc::clone(vectors));
+            self.vector_bytes -= before.map_or(0, |before| before.bytes());
+            self.vector_bytes += vectors.bytes();
+        }
+    }
+
+    /// How many bytes of vectors it holds: the time of a search by meaning grows with them.
+    #[must_use]
+    pub fn vector_bytes(&self) -> usize {
+        self.vector_bytes
     }
 
     /// Takes an article out. `article` was prepared from what [`Index::get`] gives for its id; without that it
@@ -124,7 +160,8 @@ impl Index {
         let Some(slot) = self.slots.remove(&article.entry.article.id) else {
             return;
         };
-        self.places[slot as usize] = None;
+        let place = self.places[slot as usize].take();
+        self.vector_bytes -= place.and_then(|place| place.vectors).map_or(0, |vectors| vectors.bytes());
         self.bodies.retire(&article.body);
         self.titles.retire(&article.title);
         self.body_grams.retire(&article.body_grams);
@@ -157,7 +194,7 @@ impl Index {
         for (slot, place) in self.places() {
             article_slots[slot] = Some(places.len() as Slot);
             slots.insert(place.id(), places.len() as Slot);
-            places.push(Some(Place { entry: Arc::clone(&place.entry), first_passage: next_passage }));
+            places.push(Some(Place { first_passage: next_passage, ..place.clone() }));
             for old in place.passages() {
                 passage_slots[old] = Some(next_passage);
                 next_passage += 1;
@@ -176,6 +213,7 @@ impl Index {
             vocabulary: self.vocabulary.clone(),
             languages: self.languages.clone(),
             question_titles: self.question_titles,
+            vector_bytes: self.vector_bytes,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::super::analysis::{Analyser, Gram, Stem, fold, grams, places, written};
 use super::super::article::Entry;
+use super::super::embeddings::Vectors;
 use super::super::language::Language;
 use super::bag::Bag;
 
@@ -33,6 +34,8 @@ pub struct Prepared {
     pub(super) passages: Vec<(Bag, Bag)>,
     /// Each word once.
     pub(super) words: Vec<Box<str>>,
+    /// Of its passages, if they are known already.
+    pub(super) vectors: Option<Arc<Vectors>>,
 }
 
 impl Prepared {
@@ -65,8 +68,17 @@ impl Prepared {
             body_grams: body.grams(),
             passages,
             words: body.words(),
+            vectors: None,
             entry,
         }
+    }
+}
+
+impl Prepared {
+    /// The same with the vectors of its passages, which must be as many.
+    #[must_use]
+    pub fn with_vectors(self, vectors: Option<Arc<Vectors>>) -> Self {
+        Self { vectors, ..self }
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::super::analysis::Stem;
 use super::super::article::Entry;
+use super::super::embeddings::Meaning;
 use super::super::passages::Passage;
 use super::confidence::Features;
 use super::field::{Field, SATURATION, Slot};
+use super::meaning::Direction;
 use super::query::{Query, QueryTerm, QueryTerms, STOP_WEIGHT};
 use super::{Index, Place};
 
@@ -38,6 +40,10 @@ pub struct Hit {
     pub passage: usize,
     /// What it was ranked by.
     pub score: f32,
+    /// What its words alone score.
+    pub words: f32,
+    /// How near it is in meaning, where both it and the question have vectors.
+    pub likeness: Option<f32>,
     /// How probable it is that it answers the question, from 0 to 1.
     pub confidence: f32,
     /// Which share of the newest question's telling words it has; 1 of a question without any.
@@ -48,7 +54,7 @@ impl Hit {
     /// A hit that no search found, to try out what is made of one.
     #[cfg(test)]
     pub(crate) fn made_up(entry: Arc<Entry>, confidence: f32) -> Self {
-        Self { entry, passage: 0, score: 1.0, confidence, on_topic: 1.0 }
+        Self { entry, passage: 0, score: 1.0, words: 1.0, likeness: None, confidence, on_topic: 1.0 }
     }
 
     /// Its best passage.
@@ -74,34 +80,45 @@ impl Index {
     /// The articles that fit best, best first. The same index and query give the same hits, ties included.
     #[must_use]
     pub fn search(&self, query: &Query) -> Vec<Hit> {
-        self.search_as(query).1
+        self.search_as(query, None).1
+    }
+
+    /// The same, ranked by what the question means too. How sure the hits are is a matter of words alone.
+    #[must_use]
+    pub fn search_by_meaning(&self, query: &Query, meaning: &Meaning) -> Vec<Hit> {
+        self.search_as(query, Some(meaning)).1
     }
 
     /// The same, and what was searched for.
-    pub(super) fn search_as(&self, query: &Query) -> (QueryTerms, Vec<Hit>) {
+    pub(super) fn search_as(&self, query: &Query, meaning: Option<&Meaning>) -> (QueryTerms, Vec<Hit>) {
         let terms = QueryTerms::of(self, query, false);
-        let newest = self.search_terms(query, &terms);
+        let newest = self.search_terms(query, &terms, meaning.map(Direction::newest));
         let alone = newest.first().map_or(0.0, |best| best.confidence);
         if alone >= STANDS_ALONE || query.turns.len() < 2 {
             return (terms, newest);
         }
         let terms = QueryTerms::of(self, query, true);
-        let mut hits = self.search_terms(query, &terms);
+        let mut hits = self.search_terms(query, &terms, meaning.map(Direction::with_earlier));
         for hit in hits.iter_mut().filter(|hit| hit.on_topic < ON_TOPIC) {
             hit.confidence = hit.confidence.min(alone);
         }
         (terms, hits)
     }
 
-    fn search_terms(&self, query: &Query, terms: &QueryTerms) -> Vec<Hit> {
+    fn search_terms(&self, query: &Query, terms: &QueryTerms, direction: Option<Direction<'_>>) -> Vec<Hit> {
         let scores = Scores::of(self, terms);
         let title_weight = self.title_weight();
         let mut found: Vec<Found<'_>> = self
             .places()
             .filter(|(_, place)| query.admits(&place.entry))
             .map(|(slot, place)| scores.found(slot, place, title_weight))
-            .filter(|found| found.score > 0.0)
+            .filter(|found| found.score > 0.0 || direction.is_some())
             .collect();
+        let by_words = ByWords::of(&found);
+        if let Some(direction) = direction {
+            direction.add_to(&mut found, &scores.passages);
+            found.retain(|found| found.score > 0.0);
+        }
         // One more than asked for: the margin of the last is over the one behind it.
         let kept = query.limit.max(1) + 1;
         if found.len() > kept {
@@ -110,18 +127,36 @@ impl Index {
         }
         found.sort_unstable_by(Found::ranked);
         let ceiling = self.ceiling(terms);
-        let mut surest = 1.0;
+        // Never surer than words alone would be: of that it was measured how often it is wrong.
+        let mut surest = match (direction, by_words.best) {
+            (Some(_), Some((slot, place, words))) => {
+                self.confidence(place, (words, by_words.behind(slot), ceiling), terms)
+            }
+            _ => 1.0,
+        };
         let mut hits = Vec::with_capacity(query.limit.min(found.len()));
         for (rank, hit) in found.iter().take(query.limit).enumerate() {
-            let behind = found.get(rank + 1).map_or(0.0, |next| next.score);
-            let features = self.features(hit.place, (hit.score, behind, ceiling), terms);
+            let behind = match direction {
+                Some(_) => by_words.behind(hit.slot),
+                None => found.get(rank + 1).map_or(0.0, |next| next.score),
+            };
             // What ranks lower is not surer, however alone it stands.
-            surest = features.confidence().min(surest);
-            let entry = Arc::clone(&hit.place.entry);
-            let on_topic = self.on_topic(hit.slot, terms);
-            hits.push(Hit { entry, passage: hit.passage, score: hit.score, confidence: surest, on_topic });
+            surest = self.confidence(hit.place, (hit.words, behind, ceiling), terms).min(surest);
+            hits.push(Hit {
+                entry: Arc::clone(&hit.place.entry),
+                passage: hit.passage,
+                score: hit.score,
+                words: hit.words,
+                likeness: hit.likeness,
+                confidence: surest,
+                on_topic: self.on_topic(hit.slot, terms),
+            });
         }
         hits
+    }
+
+    fn confidence(&self, place: &Place, scores: (f32, f32, f32), terms: &QueryTerms) -> f32 {
+        if scores.0 > 0.0 { self.features(place, scores, terms).confidence() } else { 0.0 }
     }
 
     pub(super) fn features(
@@ -233,15 +268,44 @@ impl Scores {
             .enumerate()
             .fold((0, 0.0), |best, (at, score)| if *score > best.1 { (at, *score) } else { best });
         let score = self.articles[slot] + title_weight * self.titles[slot] + best;
-        Found { slot: slot as Slot, place, passage, score }
+        Found { slot: slot as Slot, place, passage, score, words: score, likeness: None }
     }
 }
 
-struct Found<'a> {
+pub(super) struct Found<'a> {
     slot: Slot,
-    place: &'a Place,
-    passage: usize,
-    score: f32,
+    pub(super) place: &'a Place,
+    pub(super) passage: usize,
+    /// What it is ranked by.
+    pub(super) score: f32,
+    /// What its words score.
+    pub(super) words: f32,
+    pub(super) likeness: Option<f32>,
+}
+
+/// What words alone find best, and second.
+struct ByWords<'a> {
+    best: Option<(Slot, &'a Place, f32)>,
+    second: f32,
+}
+
+impl<'a> ByWords<'a> {
+    fn of(found: &[Found<'a>]) -> Self {
+        let Some(best) = found.iter().min_by(|one, other| one.ranked(other)) else {
+            return Self { best: None, second: 0.0 };
+        };
+        let others = found.iter().filter(|found| found.slot != best.slot);
+        let second = others.map(|found| found.words).fold(0.0, f32::max);
+        Self { best: Some((best.slot, best.place, best.words)), second }
+    }
+
+    /// What the best of the others scores.
+    fn behind(&self, slot: Slot) -> f32 {
+        match self.best {
+            Some((best, _, words)) if best != slot => words,
+            _ => self.second,
+        }
+    }
 }
 
 impl Found<'_> {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::article::{Article, Fields};
+use super::super::embeddings::{Meaning, Vector, Vectors};
 use super::super::markup::Format;
 use super::*;
 use crate::clock::Timestamp;
@@ -123,7 +124,7 @@ fn an_explanation_adds_up() {
 fn adds_up(index: &Index) {
     let turns = ["Can I use a gift card?", "how long is it vallid"].map(str::to_owned).to_vec();
     let query = Query { turns, limit: 2, ..Query::default() };
-    let (hits, explained) = (index.search(&query), index.explain(&query));
+    let (hits, explained) = (index.search(&query), index.explain(&query, None));
     assert_eq!(hits.len(), explained.hits.len());
     for (hit, parts) in hits.iter().zip(&explained.hits) {
         let grams = explained.gram_weight * (parts.article_grams + parts.passage_grams);
@@ -242,4 +243,62 @@ proptest! {
             prop_assert_eq!(seen(&index, question), seen(&fresh, question), "{}", question);
         }
     }
+}
+
+/// Each article in a direction of its own, given by its number.
+fn direction(number: u8) -> Vector {
+    let numbers: Vec<f32> = (0..8).map(|at| if at == number { 1.0 } else { 0.05 }).collect();
+    Vector::of(&numbers).unwrap()
+}
+
+fn attach(index: &mut Index, number: u8) {
+    let entry = Arc::clone(index.get(article_id(number)).unwrap());
+    let vectors: Vec<_> = entry.passages.iter().map(|_| Some(direction(number))).collect();
+    index.attach(&entry, &Arc::new(Vectors::of([number; 16], &vectors).unwrap()));
+}
+
+#[test]
+fn what_is_meant_moves_up_and_makes_nothing_surer() {
+    let mut index = shop();
+    (1..=4).for_each(|number| attach(&mut index, number));
+    let query = Query { turns: vec!["gift card".into()], limit: 5, ..Query::default() };
+    let by_words = index.search(&query);
+    assert_eq!(by_words[0].entry.article.id, article_id(3));
+    let meaning = |number, weight| Meaning { question: direction(number), with_earlier: None, weight };
+    let ids = |hits: &[Hit]| hits.iter().map(|hit| hit.entry.article.id).collect::<Vec<_>>();
+
+    let found = index.search_by_meaning(&query, &meaning(1, 0.7));
+    assert_eq!(ids(&found)[..2], [article_id(1), article_id(3)]);
+    assert_eq!((found[0].words, found[0].confidence), (0.0, 0.0));
+    assert!(found.iter().all(|hit| hit.confidence <= by_words[0].confidence));
+    let explained = index.explain(&query, Some(&meaning(1, 0.7)));
+    assert_eq!((explained.meaning_weight, explained.hits[0].likeness), (Some(0.7), found[0].likeness));
+
+    // Where both agree, it is as sure as words alone are.
+    let agreed = index.search_by_meaning(&query, &meaning(3, 0.5));
+    assert_eq!((agreed[0].score, agreed[0].confidence), (1.0, by_words[0].confidence));
+    // The fifth has no vectors: it neither gains nor loses by that.
+    let sunday = Query { turns: vec!["sunday".into()], ..query.clone() };
+    let best = &index.search_by_meaning(&sunday, &meaning(1, 0.5))[0];
+    assert_eq!((best.entry.article.id, best.score, best.likeness), (article_id(5), 1.0, None));
+    // Of another model nothing can be compared.
+    let foreign = Meaning { question: Vector::of(&[1.0, 1.0]).unwrap(), with_earlier: None, weight: 0.5 };
+    assert_eq!(ids(&index.search_by_meaning(&query, &foreign)), ids(&by_words));
+}
+
+#[test]
+fn vectors_come_and_go_with_their_article() {
+    let mut index = shop();
+    (1..=5).for_each(|number| attach(&mut index, number));
+    let all = index.vector_bytes();
+    attach(&mut index, 2);
+    assert_eq!((index.vector_bytes(), index.swept().vector_bytes()), (all, all));
+    // Another entry of the same article: these are not its vectors.
+    let before = Arc::clone(index.get(article_id(1)).unwrap());
+    let vectors = Arc::clone(index.vectors(article_id(1)).unwrap());
+    put(&mut index, entry(1, "Another", "en", "Another."));
+    index.attach(&before, &vectors);
+    assert!(index.vectors(article_id(1)).is_none() && index.vector_bytes() < all);
+    (1..=5).for_each(|number| remove(&mut index, number));
+    assert_eq!(index.vector_bytes(), 0);
 }

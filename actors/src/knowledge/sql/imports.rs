@@ -127,6 +127,32 @@ pub(in super::super) fn end_abandoned(op: &mut Op, before: Timestamp, error: &st
     );
 }
 
+/// Some imports that ended before that time.
+pub(in super::super) async fn ended_before(
+    store: &Store,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(OrgId, ImportId)>, StoreError> {
+    const SELECT: &str = "
+        SELECT org_id, id FROM imports WHERE state <> 'running' AND finished_at < $1 ORDER BY org_id, id LIMIT $2";
+    on_pool!(store, |pool| sqlx::query_as(SELECT).bind(before).bind(limit).fetch_all(pool).await)
+        .attempting("find old imports")
+}
+
+/// Drops some lines that an old import refused, at most `limit`; and once there are none, the import.
+pub(in super::super) fn drop_some(op: &mut Op, org: OrgId, id: ImportId, limit: i64) {
+    op.run(
+        "DELETE FROM import_errors WHERE (org_id, import_id, line) IN (
+           SELECT org_id, import_id, line FROM import_errors WHERE org_id = $1 AND import_id = $2 ORDER BY line LIMIT $3)",
+        vec![org.into(), id.into(), limit.into()],
+    );
+    op.run(
+        "DELETE FROM imports WHERE org_id = $1 AND id = $2 AND NOT EXISTS (
+           SELECT 1 FROM import_errors e WHERE e.org_id = $1 AND e.import_id = $2)",
+        vec![org.into(), id.into()],
+    );
+}
+
 /// How many imports run, anywhere.
 pub(in super::super) async fn running(store: &Store) -> Result<i64, StoreError> {
     const SELECT: &str = "SELECT COUNT(*) FROM imports WHERE state = 'running'";
