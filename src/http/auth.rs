@@ -253,7 +253,8 @@ impl<P> Caller<P> {
     /// Who did what this request does, for the audit log.
     #[must_use]
     pub fn by(&self) -> By {
-        self.granter().into()
+        // Whoever holds a client token is the customer.
+        if self.principal.client.is_some() { By::Customer } else { self.granter().into() }
     }
 
     /// Whose idempotency keys its own are: those of different credentials never meet.
