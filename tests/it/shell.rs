@@ -254,7 +254,9 @@ fn a_crowd_that_says_nothing_is_let_go_and_the_server_answers_again() {
 #[test]
 fn no_log_holds_what_people_said_or_what_opens_doors() {
     let token = "an-admin-token-of-some-length";
-    let settings = [("log.filter", "trace"), ("log.format", "json"), ("server.admin_token", token)];
+    // Named, because it is left out otherwise.
+    let filter = "trace,actix_http::h1::dispatcher=trace";
+    let settings = [("log.filter", filter), ("log.format", "json"), ("server.admin_token", token)];
     let mut server = Server::with(&settings);
     let org = server.organization();
     let said = "my-secret-is-Zwaluwstaart";

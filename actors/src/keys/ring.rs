@@ -3,9 +3,17 @@
 //! A record is trusted for at most a second, so that a revocation by any process holds within two; one made through
 //! this ring holds at once for all but the reads that were under way. Nothing is remembered about what does not exist.
 
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
@@ -110,6 +118,8 @@ pub struct KeyRing {
     pub(super) default_quota: NonZeroU32,
     pub(super) usage: Usage,
     records: Arc<DashMap<KeyId, Arc<Record>>>,
+    /// Rises with every change that was made through this ring: what was read before one is not kept.
+    changes: Arc<AtomicU64>,
 }
 
 /// What the store said of a key. The lock makes one of many requests ask, and the others wait for its answer.
@@ -156,6 +166,7 @@ impl KeyRing {
             default_quota,
             usage: Usage::default(),
             records: Arc::default(),
+            changes: Arc::default(),
         })
     }
 
@@ -256,11 +267,14 @@ impl KeyRing {
 
     /// Only what exists gets a record, so that a stranger's inventions take no memory.
     async fn first_record(&self, id: KeyId) -> Result<Option<Arc<Key>>, Arc<StoreError>> {
-        let asked = Instant::now();
+        let (asked, changes) = (Instant::now(), self.changes.load(Ordering::SeqCst));
         let key = sql::presented(&self.store, id).await?.map(Arc::new);
-        if key.is_some() {
-            let known = Known::now(key.clone(), asked);
-            self.records.entry(id).or_insert_with(|| Arc::new(Record(Mutex::new(known))));
+        // Under the entry's lock, which whoever forgets it waits for.
+        if key.is_some()
+            && let Entry::Vacant(place) = self.records.entry(id)
+            && self.changes.load(Ordering::SeqCst) == changes
+        {
+            place.insert(Arc::new(Record(Mutex::new(Known::now(key.clone(), asked)))));
         }
         Ok(key)
     }
@@ -284,11 +298,13 @@ impl KeyRing {
 
     /// The key changed: whoever asks next hears it from the store.
     pub(super) fn forget(&self, id: KeyId) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.records.remove(&id);
     }
 
     /// Many keys changed at once.
     pub(super) fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.records.clear();
     }
 
