@@ -30,8 +30,10 @@ pub fn known(
         resolution: Some("resolved".to_owned()),
         rating: Some(rating).filter(|rating| (1..=5).contains(rating)),
     };
-    let mut known =
-        Facts::begin(org, ConversationId::generate().to_string(), present.clone()).with_present(present);
+    // As real ones, it sorts by when it began.
+    let (begun, other) = (ConversationId::edge_at(at).as_u128(), ConversationId::generate().as_u128());
+    let id = ConversationId::from_u128(begun | (other & ((1 << 80) - 1)));
+    let mut known = Facts::begin(org, id.to_string(), present.clone()).with_present(present);
     known.messages = 2 * answers.len() as i64;
     known.spoken = Some((at, ended));
     known.unanswered = i64::from(rating == 1);
