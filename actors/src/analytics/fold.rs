@@ -234,7 +234,7 @@ fn entry<'a>(
 }
 
 /// Adds what a conversation contributes to its place in a time zone, or takes it away.
-pub(super) fn add(deltas: &mut HashMap<Place, Tally>, zone: &ZoneRow, facts: Option<&Facts>, sign: i64) {
+pub(super) fn add(deltas: &mut HashMap<Place, Tally>, zone: &ZoneRow, facts: Option<&Facts>, sign: i32) {
     let Some(facts) = facts else { return };
     // Only names that were found are ever asked in; the database of zones may have lost one since.
     let local = TimeZone::get(&zone.zone).unwrap_or(TimeZone::UTC);

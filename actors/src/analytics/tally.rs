@@ -70,8 +70,8 @@ numbers! {
 
 impl Tally {
     /// Adds all of another, or takes it away.
-    pub(super) fn merge(&mut self, other: &Self, sign: i64) {
-        self.numbers.merge(&other.numbers, sign);
+    pub(super) fn merge(&mut self, other: &Self, sign: i32) {
+        self.numbers.merge(&other.numbers, i64::from(sign));
         self.first_tokens.merge(&other.first_tokens, sign);
         self.answers.merge(&other.answers, sign);
     }
