@@ -367,9 +367,11 @@ fn deliveries_are_measured_by_receivers_that_check_every_signature_and_miss_none
     let told = &report["webhooks"];
     assert_eq!((&told["backlog"]["deliveries"], &told["backlog"]["endpoints"]), (&json!(320), &json!(16)));
     for part in ["backlog", "end_to_end"] {
-        for name in ["per_second", "cpu_ms_each", "rss_mib", "peak_rss_mib"] {
+        for name in ["per_second", "rss_mib", "peak_rss_mib"] {
             assert!(number(&told[part][name]) > 0.0, "{part} {name}: {report}");
         }
+        // The kernel counts CPU in ticks of ten milliseconds, and so few deliveries may take less than one.
+        assert!(number(&told[part]["cpu_ms_each"]) >= 0.0, "{part}: {report}");
     }
     for part in ["alone", "beside"] {
         assert!(number(&told[part]["events"]) > 0.0, "{report}");
@@ -380,7 +382,10 @@ fn deliveries_are_measured_by_receivers_that_check_every_signature_and_miss_none
     assert!((number(&told["beside_over_alone_p99"]) - ratio).abs() < 0.001, "{report}");
     assert!(number(&told["hung"]) > 0.0 && number(&told["failed"]) > 0.0, "they were at it: {report}");
     assert_eq!((&told["repeated"], &told["bare"]["deliveries"]), (&json!(0), &json!(320)));
-    assert!(number(&told["cpu_over_bare"]) > 0.0 && number(&told["per_second_over_bare"]) > 0.0, "{report}");
+    assert!(number(&told["per_second_over_bare"]) > 0.0, "{report}");
+    // Nothing is so many times nothing.
+    let measured = number(&told["bare"]["cpu_ms_each"]) > 0.0;
+    assert_eq!(told["cpu_over_bare"].is_number(), measured, "{report}");
 }
 
 #[test]
