@@ -132,7 +132,6 @@ fn a_position_that_cannot_be_served_is_told_and_the_stream_goes_on() {
     let org = server.organization();
     let talk = Talk::start(&org);
     let (turn, started, text) = answered(&talk, 8);
-    let head = talk.conversation()["sequence"].as_i64().unwrap();
 
     let beyond = format!("{started}.{}", text.len() + 1);
     let mut stream = resumed(&talk, &format!("/turns/{turn}/stream"), &beyond);
@@ -141,6 +140,21 @@ fn a_position_that_cannot_be_served_is_told_and_the_stream_goes_on() {
     let nearest = format!("{started}.{}", text.len());
     assert_eq!((&gap.data["requested"], &gap.data["from"]), (&json!(beyond), &json!(nearest)));
     assert_eq!(Heard::all(&mut stream).text, "");
+
+    // An answer without a word has nothing to be in the middle of.
+    let turn = talk.hold(silent());
+    let mut stream = talk.request("GET", &format!("/turns/{turn}/stream")).stream();
+    let started = stream.until("turn.started").id.clone().unwrap();
+    talk.post("/stop", json!({})).status(200);
+    for path in [format!("/turns/{turn}/stream"), "/stream".to_owned()] {
+        let beyond = format!("{started}.5");
+        let mut stream = resumed(&talk, &path, &beyond);
+        let gap = stream.expect();
+        assert_eq!(gap.kind, "stream.gap");
+        assert_eq!((&gap.data["requested"], &gap.data["from"]), (&json!(beyond), &json!(started)));
+        assert_eq!(stream.expect().kind, "turn.stopped");
+    }
+    let head = talk.conversation()["sequence"].as_i64().unwrap();
 
     let mut stream = resumed(&talk, "/stream", &format!("{}", head + 100));
     let gap = stream.expect();

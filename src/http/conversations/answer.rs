@@ -1,6 +1,9 @@
 //! How a stored message or a retry is answered: as a stream of what it causes, or whole once it is over.
 
-use std::{future::poll_fn, time::Instant};
+use std::{
+    future::poll_fn,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpResponse,
@@ -40,6 +43,9 @@ use crate::{
     },
     server::Parts,
 };
+
+/// How long what is stored may take to be read: no model is waited for.
+const AT_HAND: Duration = Duration::from_secs(5);
 
 /// What is answered: each has its own status and its own wrapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,9 +176,10 @@ impl Answering {
     ) -> Result<HttpResponse, ApiError> {
         let timing = self.timing(&accepted);
         let mut told = Told::default();
-        if accepted.turn.is_some() && !self.delivered.within.is_zero() {
+        let patience = accepted.turn.as_ref().map_or(Duration::ZERO, |turn| self.patience(turn));
+        if !patience.is_zero() {
             let reader = self.parts.directory.follow(self.key, &accepted);
-            match timeout(self.delivered.within, told.listen(reader)).await {
+            match timeout(patience, told.listen(reader)).await {
                 Ok(Ok(())) => {}
                 // The message is stored and its turn goes on, which is what the client is told.
                 Ok(Err(error)) => warn!(%error, "an answer could not be followed to its end"),
@@ -191,11 +198,18 @@ impl Answering {
         self.render(&accepted, told, goes_on).await
     }
 
+    /// How long the turn's end is waited for. One that is over is shown with its reply also to who would not wait:
+    /// a repeat finds such.
+    fn patience(&self, turn: &Turn) -> Duration {
+        let within = self.delivered.within;
+        if turn.ended_sequence.is_some() { within.max(AT_HAND) } else { within }
+    }
+
     async fn render(&self, accepted: &Accepted, told: Told, goes_on: bool) -> Result<HttpResponse, ApiError> {
         let store = &self.parts.store;
         let present = match (self.of, &accepted.turn) {
             // It moved on while it was waited for.
-            (Of::Start, Some(_)) if !self.delivered.within.is_zero() => {
+            (Of::Start, Some(turn)) if !self.patience(turn).is_zero() => {
                 Some(read::conversation(store, self.key).await?.ok_or_else(ApiError::not_found)?)
             }
             _ => None,

@@ -115,7 +115,10 @@ impl Directory {
             return Ok(None);
         }
         let Some(turn) = read::turn(store, key, turn).await? else { return Ok(None) };
-        let Some(reply) = turn.reply_id else { return Ok(None) };
+        let Some(reply) = turn.reply_id else {
+            // It ended without text, so whatever was asked for is past it. One that runs is in the feed.
+            return Ok(turn.ended_sequence.map(|_| 0));
+        };
         let message = read::message(store, key, reply).await?;
         Ok(message.map(|message| message.content.floor_char_boundary(offset)))
     }
