@@ -37,6 +37,7 @@ mod monitoring;
 mod openai;
 mod ops;
 mod shell;
+mod stopping;
 mod streams;
 mod talk;
 mod tls;

@@ -1,11 +1,11 @@
 //! Where readers find their feed, whether anything is live or not, and where a stream begins.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{Directory, Opened, Shared};
 use crate::{
     conversation::{
-        feed::Feed,
+        feed::{Closing, Feed},
         messages::{Accepted, ConversationKey},
         reader::{Cursor, Reader, Scope, Start},
         sql::read,
@@ -133,14 +133,20 @@ impl Directory {
         })
     }
 
+    /// A feed for an empty place among them, which the caller holds.
     fn new_feed(&self, key: ConversationKey) -> Arc<Feed> {
         let shared = Arc::downgrade(&self.0);
-        Arc::new(Feed::new(move || {
+        let feed = Feed::new(move || {
             if let Some(shared) = shared.upgrade() {
                 // A feed made meanwhile under the same key stays.
                 shared.feeds.remove_if(&key, |_, feed| feed.strong_count() == 0);
             }
-        }))
+        });
+        // Whoever ends the streams has been past this place, or comes past it and finds the feed.
+        if self.0.stopping.load(Ordering::Acquire) {
+            feed.close(Closing::Shutdown);
+        }
+        Arc::new(feed)
     }
 
     /// The feed, if somebody watches or a turn runs.
