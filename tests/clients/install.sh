@@ -2,23 +2,38 @@
 # Installs the clients in other languages that the tests run, in the versions pinned beside this file, and prints where:
 # DIR/python is a Python environment, DIR/node/node_modules holds Node's modules.
 #
-#   bash tests/clients/install.sh DIR      DIR is made; what is there already for the same pins is used again
+#   bash tests/clients/install.sh DIR [PROGRAM…]    DIR is made; what is there already for the same pins is used again
 #
-# Python and Node come from this machine or, where they are missing, from Debian's packages. Nothing is skipped: where
-# they cannot be had, this fails and says why.
+# Python, Node and each PROGRAM (chromium, promtool) come from this machine or, where they are missing, from Debian's
+# packages. Nothing is skipped: where they cannot be had, this fails and says why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-into=${1:?say where to install: bash tests/clients/install.sh DIR}
+into=${1:?say where to install: bash tests/clients/install.sh DIR [PROGRAM…]}
+shift
 
 fail() { printf 'tests/clients/install.sh: %s\n' "$*" >&2; exit 1; }
 
+mkdir -p "$into"
+# Tests run beside each other; one of them installs.
+exec 9>"$into/clients.lock"
+flock 9
+
 # Debian packages, for what is not here.
 missing=()
+for program in "$@"; do
+  case $program in
+    chromium) package=chromium ;;
+    promtool) package=prometheus ;;
+    *) fail "it is not known where $program comes from" ;;
+  esac
+  command -v "$program" >/dev/null || missing+=("$package")
+done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "the tests need ${missing[*]}: install them and run this again"
+  printf "tests/clients/install.sh: installing Debian's %s\n" "${missing[*]}" >&2
   as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
   { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -28,10 +43,6 @@ fi
 # Other pins are another folder, so what was installed is never changed under a test that uses it.
 pins=$(cat "$here"/requirements.txt "$here"/package.json "$here"/package-lock.json | cksum | cut -d ' ' -f 1)
 place=$into/clients-$pins
-mkdir -p "$into"
-# Tests run beside each other; one of them installs.
-exec 9>"$into/clients.lock"
-flock 9
 if [ ! -e "$place/complete" ]; then
   rm -rf "$place"
   mkdir -p "$place/node"

@@ -11,10 +11,20 @@ pub(crate) struct Clients(PathBuf);
 impl Clients {
     /// Installs them unless they are there.
     pub(crate) fn installed() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, and a Chromium.
+    pub(crate) fn with_chromium() -> Self {
+        Self::with(&["chromium"])
+    }
+
+    fn with(programs: &[&str]) -> Self {
         let install = root().join("tests/clients/install.sh");
         let output = Command::new("bash")
             .arg(install)
             .arg(env!("CARGO_TARGET_TMPDIR"))
+            .args(programs)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()

@@ -12,6 +12,7 @@
 
 #![allow(dead_code, unused_imports, reason = "whichever of it the tests use today")]
 
+pub(crate) mod browser;
 mod client;
 pub(crate) mod clients;
 pub(crate) mod embeddings;

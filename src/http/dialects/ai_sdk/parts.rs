@@ -63,12 +63,11 @@ impl Spoken {
 
 impl Speaker for Spoken {
     fn begin(&mut self, out: &mut BytesMut) {
-        let mut start = json!({
-            "type": "start",
-            "messageMetadata": {"conversation_id": self.conversation, "turn_id": self.turn},
-        });
+        let mut start = json!({"type": "start"});
+        // Without a turn nothing will be said. Whatever the part told of a message, the page would show an empty one.
         if let Some(turn) = self.turn {
             start["messageId"] = json!(MessageId::of_reply_to(turn));
+            start["messageMetadata"] = json!({"conversation_id": self.conversation, "turn_id": turn});
         }
         write(out, &start);
     }
