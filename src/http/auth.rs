@@ -42,7 +42,7 @@ pub(super) use self::{
 };
 use super::{
     error::ApiError,
-    redact, sse,
+    openapi, redact, sse,
     tickets::{Unseated, ticket_in},
 };
 use crate::server::Parts;
@@ -50,7 +50,7 @@ use crate::server::Parts;
 /// A customer's open tabs.
 const STREAMS_PER_CLIENT: u32 = 8;
 
-/// Where the API begins. What stands outside of it has no callers.
+/// Where the API begins. What stands outside of it has no callers, and neither has the document of it.
 const API: &str = "/v1/";
 
 /// What is known of whoever sent a request.
@@ -85,7 +85,7 @@ pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if !request.path().starts_with(API) {
+    if !request.path().starts_with(API) || request.path() == openapi::PATH {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     // Before anything else, so that no wait of ours moves the request into another minute.

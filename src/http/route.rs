@@ -1,4 +1,6 @@
 //! A line of the route table: a path with the methods that it has, and a 405 that names them for all others.
+//!
+//! The table is data before it is actix's, so that the published document can be held to it.
 
 use actix_web::{
     FromRequest, Handler, Resource, Responder, Route, guard,
@@ -6,7 +8,7 @@ use actix_web::{
     web,
 };
 
-use super::{error::ApiError, query::Strict};
+use super::{body::BodyLimit, error::ApiError, query::Strict};
 
 /// A method of a route and what handles it.
 pub(super) struct Verb {
@@ -40,18 +42,42 @@ verbs! {
     delete = "DELETE", guard::Delete();
 }
 
-/// The resource at `path`.
-pub(super) fn on(path: &str, verbs: impl IntoIterator<Item = Verb>) -> Resource {
-    let mut resource = web::resource(path);
-    let mut allowed = Vec::new();
-    for verb in verbs {
-        allowed.push(verb.names);
-        resource = resource.route(verb.route);
+/// A path with its methods.
+pub(super) struct Line {
+    pub(super) path: String,
+    verbs: Vec<Verb>,
+    body_limit: Option<BodyLimit>,
+}
+
+/// The line of `path`.
+pub(super) fn on(path: &str, verbs: impl IntoIterator<Item = Verb>) -> Line {
+    Line { path: path.to_owned(), verbs: verbs.into_iter().collect(), body_limit: None }
+}
+
+impl Line {
+    /// Takes bodies of another size than most.
+    pub(super) fn sized(self, limit: BodyLimit) -> Self {
+        Self { body_limit: Some(limit), ..self }
     }
-    let allowed = allowed.join(", ");
-    resource.default_service(web::to(move || {
-        // Made of our own constants.
-        let allowed = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static(""));
-        async move { ApiError::method_not_allowed(allowed) }
-    }))
+
+    /// What `Allow` says.
+    pub(super) fn allowed(&self) -> String {
+        self.verbs.iter().map(|verb| verb.names).collect::<Vec<_>>().join(", ")
+    }
+
+    /// As actix serves it.
+    pub(super) fn into_resource(self) -> Resource {
+        let allowed = self.allowed();
+        let resource = web::resource(&self.path);
+        let resource = match self.body_limit {
+            Some(limit) => resource.app_data(limit),
+            None => resource,
+        };
+        let resource = self.verbs.into_iter().fold(resource, |resource, verb| resource.route(verb.route));
+        resource.default_service(web::to(move || {
+            // Made of our own constants.
+            let allowed = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static(""));
+            async move { ApiError::method_not_allowed(allowed) }
+        }))
+    }
 }
