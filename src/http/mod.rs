@@ -21,7 +21,7 @@ pub mod knowledge;
 pub mod middleware;
 mod models;
 mod open_streams;
-mod openapi;
+pub mod openapi;
 pub mod organizations;
 pub mod page;
 pub mod query;

@@ -17,6 +17,8 @@ mod chromium;
 mod chromium_chat;
 mod chromium_streams;
 mod clients;
+mod contract;
+mod contract_examples;
 mod conversations;
 mod demo;
 mod erasure;

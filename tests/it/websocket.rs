@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Connection, Request, Server, eventually},
+    harness::{Connection, Request, Server, contract, eventually},
     talk::{Talk, endless, words},
 };
 
@@ -56,7 +56,11 @@ impl Socket {
             127 => u64::from_be_bytes(self.0.take(8).unwrap().try_into().unwrap()) as usize,
             short => short as usize,
         };
-        (head[0] & 15, self.0.take(length).unwrap())
+        let (opcode, payload) = (head[0] & 15, self.0.take(length).unwrap());
+        if opcode == TEXT {
+            contract::hold_frame(&serde_json::from_slice(&payload).unwrap());
+        }
+        (opcode, payload)
     }
 
     /// The next frame of that type; those before it are passed over.

@@ -69,13 +69,22 @@ impl Served {
     }
 }
 
+static DOCUMENT: LazyLock<Result<Served, String>> = LazyLock::new(|| {
+    let document = merged()?;
+    let text = serde_json::to_vec(&document).map_err(|error| error.to_string())?;
+    Ok(Served::new(text.into()))
+});
+
+/// The document as it is published.
+///
+/// # Errors
+/// Its parts do not fit together: what is wrong with them.
+pub fn text() -> Result<Bytes, &'static str> {
+    DOCUMENT.as_ref().map(|document| document.body.clone()).map_err(String::as_str)
+}
+
 /// `GET /v1/openapi.json`
 pub(super) async fn document(request: HttpRequest, _: AnyParameters) -> Result<HttpResponse, ApiError> {
-    static DOCUMENT: LazyLock<Result<Served, String>> = LazyLock::new(|| {
-        let document = merged()?;
-        let text = serde_json::to_vec(&document).map_err(|error| error.to_string())?;
-        Ok(Served::new(text.into()))
-    });
     match &*DOCUMENT {
         Ok(document) => Ok(document.answer(request.headers(), "application/json")),
         // The unit tests put it together too.

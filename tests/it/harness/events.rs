@@ -4,7 +4,10 @@ use std::io::{self, BufRead, BufReader};
 
 use serde_json::Value;
 
-use super::wire::{Body, Connection, Head};
+use super::{
+    contract,
+    wire::{Body, Connection, Head},
+};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +45,7 @@ pub(crate) struct EventStream {
 impl EventStream {
     pub(super) fn read(mut connection: Connection) -> io::Result<Self> {
         let head = connection.head()?;
+        head.hold(None);
         let lines = BufReader::new(Body::of(&head, connection)?);
         Ok(Self { head, lines, ending: None, last_id: None, comments: 0 })
     }
@@ -134,6 +138,22 @@ impl Iterator for EventStream {
         }
         let text = data.join("\n");
         let data = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
-        Some(Event { kind: kind.unwrap_or_else(|| "message".to_owned()), id, data, text, retry })
+        let kind = kind.unwrap_or_else(|| "message".to_owned());
+        if let Some(said) = &self.head.to {
+            contract::hold_event(said, &kind, &data);
+        }
+        Some(Event { kind, id, data, text, retry })
     }
+}
+
+/// The kind and the data of each event of a whole stream.
+pub(super) fn read_all(body: &[u8]) -> Vec<(String, Value)> {
+    let text = String::from_utf8_lossy(body);
+    let each = text.split("\n\n").filter_map(|event| {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let data = field("data")?;
+        let data = serde_json::from_str(data).unwrap_or_else(|_| data.into());
+        Some((field("event").unwrap_or("message").to_owned(), data))
+    });
+    each.collect()
 }

@@ -15,6 +15,7 @@
 pub(crate) mod browser;
 mod client;
 pub(crate) mod clients;
+pub(crate) mod contract;
 pub(crate) mod embeddings;
 mod events;
 pub(crate) mod nameserver;

@@ -14,6 +14,8 @@ use std::{
 use serde_json::{Value, json};
 use socket2::SockRef;
 
+use super::contract;
+
 /// One thing that an upstream does.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
@@ -168,6 +170,20 @@ impl Upstream {
     /// How often the other side closed the connection while this one was at something.
     pub(crate) fn hung_up(&self) -> usize {
         self.shared.hung_up.load(Ordering::SeqCst)
+    }
+}
+
+/// What webhooks were sent is held to the published document once the test is through with it.
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let asked = self.shared.asked.lock().unwrap().clone();
+        asked
+            .iter()
+            .filter(|one| one.header("webhook-id").is_some())
+            .for_each(|one| contract::hold_webhook(&one.body));
     }
 }
 

@@ -5,12 +5,17 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::{PATIENCE, Reply};
+use super::{
+    PATIENCE, Reply,
+    contract::{self, Said, Saying},
+};
 
 /// A connection on which anything can be said.
 #[derive(Debug)]
 pub(crate) struct Connection {
     reader: BufReader<Metered>,
+    /// What the answers will be to.
+    saying: Saying,
 }
 
 /// A socket that breaks after so many bytes have come.
@@ -40,9 +45,19 @@ impl Read for Metered {
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
+    /// What it is the answer to; `None` if that was no HTTP.
+    pub(super) to: Option<Said>,
 }
 
 impl Head {
+    /// Holds the answer to the published document. `body` is `None` where none is read, or not as a whole.
+    #[track_caller]
+    pub(super) fn hold(&self, body: Option<&[u8]>) {
+        if let Some(said) = &self.to {
+            contract::hold(said, self.status, &self.headers, body);
+        }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -54,7 +69,7 @@ impl Connection {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(Metered { socket, left: None }) })
+        Ok(Self { reader: BufReader::new(Metered { socket, left: None }), saying: Saying::default() })
     }
 
     /// Breaks after so many more bytes of the answer.
@@ -63,6 +78,7 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.saying.add(bytes);
         self.reader.get_mut().socket.write_all(bytes)
     }
 
@@ -84,12 +100,16 @@ impl Connection {
         if method != "HEAD" {
             Body::of(&head, self)?.read_to_end(&mut body)?;
         }
+        head.hold((method != "HEAD").then_some(&body));
         Ok(Reply::new(head.status, head.headers, body))
     }
 
     /// The status of an answer after which the connection speaks another protocol.
     pub(crate) fn upgraded(&mut self) -> io::Result<u16> {
-        self.head().map(|head| head.status)
+        let head = self.head()?;
+        head.hold(None);
+        self.saying.upgrade();
+        Ok(head.status)
     }
 
     /// So many bytes, as they come.
@@ -118,7 +138,9 @@ impl Connection {
         loop {
             let line = self.line()?;
             if line.is_empty() {
-                return Ok(Head { status, headers });
+                // An interim answer is followed by the one that is meant.
+                let to = if status == 100 { None } else { self.saying.next() };
+                return Ok(Head { status, headers, to });
             }
             let (name, value) = line.split_once(": ").ok_or_else(|| malformed(&line))?;
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
