@@ -5,6 +5,7 @@
 //   {"page": 0, "run": CODE}     what CODE comes to there, once it is settled
 //   {"page": 0, "reload": true}
 //   {"page": 0, "console": true} what the page's console shows so far, a text per line
+//   {"page": 0, "asked": true}   the address of each request that it has sent so far
 // The first line that is printed says at which port the shops are: every name below `localhost` is one, so that pages of
 // several origins are at hand. `pages/` holds what they serve; what is written in JSX is bundled on the way.
 import { execFileSync } from "node:child_process";
@@ -66,18 +67,21 @@ const opened = [];
 const open = async (url, shop) => {
   const page = await (await browser.newContext()).newPage();
   const shown = [];
+  const asked = [];
+  page.on("request", (request) => asked.push(request.url()));
   page.on("console", (message) => shown.push(message.text()));
   page.on("pageerror", (error) => shown.push(String(error)));
   await page.addInitScript((shop) => (window.shop = shop), shop);
   await page.goto(url);
-  return opened.push({ page, shown }) - 1;
+  return opened.push({ page, shown, asked }) - 1;
 };
 
 const obey = async (order) => {
   if (order.open) return open(order.open, order.shop);
-  const { page, shown } = opened[order.page];
+  const { page, shown, asked } = opened[order.page];
   if (order.reload) return (await page.reload()) && null;
   if (order.console) return shown;
+  if (order.asked) return asked;
   return (await page.evaluate(order.run)) ?? null;
 };
 

@@ -6,7 +6,10 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Organization, Reply, Server};
+use crate::{
+    harness::{Organization, Reply, Server},
+    talk::{Talk, endless},
+};
 
 /// The examples of one room: what each is, and its value.
 pub(crate) struct Examples {
@@ -52,8 +55,21 @@ struct Plain {
     ids: HashMap<String, String>,
 }
 
-const KINDS: [&str; 12] =
-    ["org_", "key_", "conv_", "msg_", "turn_", "hdo_", "art_", "whk_", "evt_", "dlv_", "imp_", "chatcmpl-"];
+const KINDS: [&str; 13] = [
+    "req_",
+    "org_",
+    "key_",
+    "conv_",
+    "msg_",
+    "turn_",
+    "hdo_",
+    "art_",
+    "whk_",
+    "evt_",
+    "dlv_",
+    "imp_",
+    "chatcmpl-",
+];
 
 /// Fields that hold a secret, or a position that only its server can read.
 const OPAQUE: [(&str, &str); 6] = [
@@ -186,6 +202,17 @@ fn examples_of_messages_are_what_the_server_answers() {
         "Completed",
         org.get(&path(&started, &format!("/turns/{turn}"))).status(200).json(),
     );
+    let other = json!({"content": "And the second one?", "client_message_id": "m-1"});
+    let reused = org.post(&path(&started, "/messages"), other).refused(422, "client_message_id_reused");
+    examples.take("client_message_id_reused", "Another message under that id", reused.json());
+
+    let server = Server::start();
+    let talk = Talk::start(&server.organization());
+    talk.send(json!({"content": "Tell me everything", "synthetic": endless(), "wait_seconds": 0}))
+        .status(202);
+    let busy =
+        talk.send(json!({"content": "Still there?", "on_busy": "reject"})).refused(409, "turn_in_progress");
+    examples.take("turn_in_progress", "Where to follow what runs", busy.json());
     examples.hold();
 }
 
@@ -198,5 +225,67 @@ fn examples_of_dialects_are_what_the_server_answers() {
     let completed = org.post("/v1/chat/completions", new.clone()).status(200);
     examples.take("chat_completion_request", "A question", &new);
     examples.take("chat_completion", "Answered from an article", completed.json());
+    examples.hold();
+}
+
+/// Of the refusals that all operations share.
+#[test]
+fn examples_of_refusals_are_what_the_server_answers() {
+    let server = Server::with(&[("limits.running_turns", "1")]);
+    let org = server.organization();
+    let reader = org.restricted(&server, "conversations:read");
+    let started = org.post("/v1/conversations", json!({})).status(201);
+    let mut examples = Examples::of("base");
+    let mut refused = |name: &str, status: u16, code: &str, summary: &str, reply: Reply| {
+        let reply = reply.refused(status, code);
+        examples.take(name, summary, reply.json());
+    };
+    let post = |body: Value| org.post("/v1/conversations", body);
+    refused(
+        "unknown_field",
+        400,
+        "unknown_field",
+        "A field that does not exist",
+        post(json!({"colour": "red"})),
+    );
+    refused("invalid_field", 400, "invalid_field", "A value of no use", post(json!({"channel": "The web"})));
+    refused("invalid_key", 401, "invalid_key", "Without a key", server.client().get("/v1/conversations"));
+    let missing = reader.post("/v1/conversations", json!({}));
+    refused("missing_scope", 403, "missing_scope", "A key that may not", missing);
+    let page = org.request("GET", "/v1/conversations").header("Origin", "https://shop.example").send();
+    refused("secret_key_in_browser", 403, "secret_key_in_browser", "A secret key in a web page", page);
+    let nothing = org.get("/v1/conversations/conv_00000000000000000000000000");
+    refused("not_found", 404, "not_found", "Nothing of that id", nothing);
+    let other = org.request("PATCH", &path(&started, "")).header("If-Match", "\"7\"").json(&json!({})).send();
+    refused("version_conflict", 412, "version_conflict", "It was changed meanwhile", other);
+    let large = post(json!({"message": "x".repeat(2 << 20)}));
+    refused("body_too_large", 413, "body_too_large", "More than 1 MiB", large);
+    let form =
+        org.request("POST", "/v1/conversations").header("Content-Type", "text/plain").body("hello").send();
+    refused("unsupported_media_type", 415, "unsupported_media_type", "Not JSON", form);
+    let named = |body: Value| {
+        org.request("POST", "/v1/conversations").header("Idempotency-Key", "k-1").json(&body).send()
+    };
+    named(json!({})).status(201);
+    let reused = named(json!({"channel": "web"}));
+    refused(
+        "idempotency_key_reused",
+        422,
+        "idempotency_key_reused",
+        "Another request under that name",
+        reused,
+    );
+    let header = org.request("GET", "/v1/conversations").header("X-Long", &"x".repeat(20 << 10)).send();
+    refused("header_too_large", 431, "header_too_large", "A header past 16 KiB", header);
+    let first = json!({"content": "Tell me everything", "synthetic": endless(), "wait_seconds": 0});
+    post(json!({"message": first})).status(202);
+    let busy = post(json!({"message": "hello"}));
+    refused("overloaded", 503, "overloaded", "Too much to do", busy);
+
+    let limited = Server::with(&[("limits.requests_per_minute", "1")]);
+    let org = limited.organization();
+    org.get("/v1/organization").status(200);
+    let again = org.get("/v1/organization");
+    refused("rate_limited", 429, "rate_limited", "More than the key may ask", again);
     examples.hold();
 }

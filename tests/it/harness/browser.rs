@@ -36,7 +36,17 @@ impl Browser {
     /// Opens a page of a shop; its scripts find `about` as `window.shop`.
     #[track_caller]
     pub(crate) fn open(&self, shop: &str, page: &str, about: Value) -> Page<'_> {
-        let url = format!("{}/{page}", self.origin(shop));
+        self.open_at(&format!("{}/{page}", self.origin(shop)), about)
+    }
+
+    /// Opens a page of anybody.
+    #[track_caller]
+    pub(crate) fn visit(&self, url: &str) -> Page<'_> {
+        self.open_at(url, Value::Null)
+    }
+
+    #[track_caller]
+    fn open_at(&self, url: &str, about: Value) -> Page<'_> {
         let number = self.ask(json!({ "open": url, "shop": about })).as_u64().unwrap();
         Page { browser: self, number }
     }
@@ -94,6 +104,13 @@ impl Page<'_> {
     #[track_caller]
     pub(crate) fn reload(&self) {
         self.browser.ask(json!({ "page": self.number, "reload": true }));
+    }
+
+    /// The address of each request that it has sent.
+    #[track_caller]
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let asked = self.browser.ask(json!({ "page": self.number, "asked": true }));
+        asked.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// What a developer reads in its console.
