@@ -2,7 +2,7 @@
 
 mod explain;
 mod export;
-mod files;
+pub(super) mod files;
 mod import;
 mod place;
 mod search;

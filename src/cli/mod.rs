@@ -42,7 +42,7 @@ enum Command {
     Knowledge(knowledge::Knowledge),
     Webhooks(webhooks::Webhooks),
     Chat(chat::Chat),
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     #[command(hide = true)]
     Bare(bench::bare::Bare),
     #[command(hide = true)]

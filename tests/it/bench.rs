@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{Output, Program, Server, is_postgres, new_place};
 
-fn bench(arguments: &[&str]) -> Output {
+pub(crate) fn bench(arguments: &[&str]) -> Output {
     Program::start(&[&["bench"], arguments].concat(), &[]).ended()
 }
 
 /// Of a private server on the database that the run is about.
-fn bench_in_private(arguments: &[&str]) -> Output {
+pub(crate) fn bench_in_private(arguments: &[&str]) -> Output {
     let place = new_place();
     match place.database_url() {
         Some(url) => bench(&[arguments, &["--database-url", &url]].concat()),
@@ -25,19 +25,19 @@ fn bench_in_private(arguments: &[&str]) -> Output {
 }
 
 /// An answer at once, a few times: what is measured is of no interest, only how it is told.
-const QUICK: [&str; 9] =
+pub(crate) const QUICK: [&str; 9] =
     ["--requests", "12", "--concurrency", "3", "--tokens-per-second", "0", "--first-token-ms", "0", "--json"];
 
-fn report(output: &Output) -> Value {
+pub(crate) fn report(output: &Output) -> Value {
     serde_json::from_str(&output.out).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("not a number: {value}"))
 }
 
 #[track_caller]
-fn is_spread(value: &Value) {
+pub(crate) fn is_spread(value: &Value) {
     let points: Vec<f64> =
         ["p50", "p90", "p95", "p99", "p999", "max"].iter().map(|name| number(&value[name])).collect();
     assert!(points.is_sorted() && points[0] > 0.0, "{value}");
@@ -227,14 +227,20 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
         (&["--key", "x"][..], "--url"),
         (&["--url", "http://127.0.0.1:1"], "--key"),
         (&["--url", "ftp://x", "--key", "x"], "it must look like"),
-        (&["--scenario", "storm"], "stream, long, resume, slow-readers, restart, accept, idle, webhooks"),
+        (&["--scenario", "storm"], "accept, idle, webhooks, knowledge"),
         (&["--rate", "0"], "more than 0"),
         (&["--rate", "5", "--concurrency", "5"], "cannot be used with"),
         (&["--concurrency", "0"], "1.."),
         (&["--duration", "0"], "from 0.1"),
         (&["--duration", "1", "--requests", "1"], "cannot be used with"),
         (&["--url", "http://127.0.0.1:1", "--key", "x", "--against-bare"], "cannot be used with"),
-        (&["--html", "x"], "unexpected argument"),
+        (&["--ramp-growth", "2"], "--ramp"),
+        (&["--ramp", "--concurrency", "3"], "cannot be used with"),
+        (&["--ramp", "--ramp-growth", "1"], "from 1.05"),
+        (&["--protocol", "smtp"], "sse, websocket, openai"),
+        (&["--articles", "x", "--base", "3"], "cannot be used with"),
+        (&["--ca-file", "x"], "--url"),
+        (&["compare", "a.json"], "B.json"),
     ] {
         let output = bench(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
@@ -245,6 +251,19 @@ fn what_makes_no_sense_is_told_before_anything_is_started() {
         (&["--url", "http://127.0.0.1:1", "--key", "x", "--scenario", "webhooks"], "receivers of its own"),
         (&["--scenario", "webhooks", "--requests", "5"], "use --duration"),
         (&["--scenario", "long", "--against-bare"], "compares streams and accepts"),
+        (&["--scenario", "idle", "--ramp"], "a ramp is for single requests"),
+        (&["--scenario", "resume", "--protocol", "websocket"], "--protocol is for streams"),
+        (&["--protocol", "openai", "--against-bare"], "streams Server-Sent Events"),
+        (&["--ramp", "--against-bare"], "has no baseline"),
+        (&["--ramp", "--requests", "5"], "use --duration"),
+        (
+            &["--url", "http://127.0.0.1:1", "--key", "x", "--protocol", "openai", "--tokens", "5"],
+            "has no fields for",
+        ),
+        (&["--url", "https://127.0.0.1:1", "--key", "x", "--scenario", "slow-readers"], "without TLS"),
+        (&["--html", "/nowhere/at/all.html"], "/nowhere/at/all.html: cannot be written"),
+        (&["--html", "/"], "it is a folder"),
+        (&["--scenario", "knowledge", "--articles", "/nowhere.ndjson"], "/nowhere.ndjson"),
         (&["--scenario", "idle", "--rate", "5"], "use --concurrency"),
         (&["--scenario", "idle", "--rate-limited"], "has a limit of its own"),
         (&["--scenario", "accept", "--against-bare", "--database-url", "postgres://x"], "is on SQLite"),
@@ -276,10 +295,10 @@ fn nothing_stays_behind_when_it_is_interrupted() {
 const WORDS: [&str; 3] = ["The", " parcel", " is"];
 
 /// The events of an answer, as `(kind, id, data)`.
-type Events = Vec<(String, String, Value)>;
+pub(crate) type Events = Vec<(String, String, Value)>;
 
 /// Those of an honest one.
-fn honest() -> Events {
+pub(crate) fn honest() -> Events {
     let mut events = Vec::new();
     let mut durable = |sequence: i64, offset: usize, kind: &str, data: Value| {
         let id = if offset == 0 { sequence.to_string() } else { format!("{sequence}.{offset}") };
@@ -305,7 +324,7 @@ fn honest() -> Events {
 }
 
 /// A server that gives everybody that answer, one after the other, after so long a wait.
-fn server_that_says(events: &Events, wait: Duration) -> SocketAddr {
+pub(crate) fn server_that_says(events: &Events, wait: Duration) -> SocketAddr {
     let blocks: Vec<String> =
         events.iter().map(|(kind, id, data)| format!("event: {kind}\nid: {id}\ndata: {data}\n\n")).collect();
     let body = blocks.concat();

@@ -76,6 +76,12 @@ const WORDS: [&str; 16] = [
     "morgen", "€5", "ok",
 ];
 
+/// Whether it is one of the words that answers are made of: what a load test looks for in what it reads.
+#[must_use]
+pub fn is_word(word: &str) -> bool {
+    WORDS.contains(&word)
+}
+
 /// A small generator (SplitMix64, Steele et al. 2014): the same sequence on every machine.
 struct Draw(u64);
 

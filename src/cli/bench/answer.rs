@@ -33,12 +33,22 @@ pub(super) enum Fault {
     Gap,
     #[error("the answer to the request makes no sense")]
     Senseless,
+    #[error("the acknowledgement is another message's, or came twice")]
+    Acknowledged,
     #[error("an acknowledged message has {0} answers after the restarts")]
     Answers(usize),
     #[error("an answer is stored with other words than it was read with")]
     StoredText,
     #[error("{got} conversations are stored, not the {expected} that were begun")]
     Conversations { expected: usize, got: usize },
+    #[error("the article about the {0} was written, and is not what a search for it finds")]
+    NotFound(String),
+    #[error("the article about the {0} was changed, and still says what it said before")]
+    Outdated(String),
+    #[error("the answer about the {0} does not say what its article says")]
+    WrongAnswer(String),
+    #[error("an article that can be read could not be indexed")]
+    NotIndexed,
     #[error("{0} events were stored and did not come")]
     Undelivered(u64),
     #[error("{0} events came more than once, although nothing broke")]
@@ -137,6 +147,12 @@ impl Answer {
         self.text.clear();
         (self.attempt, self.sequence) = (0, sequence);
         (self.is_open, self.has_message, self.end) = (false, false, None);
+    }
+
+    /// Forgets everything but the conversation that it will stand in.
+    pub(super) fn begin_in(&mut self, conversation: &str) {
+        self.begin(0);
+        self.conversation.push_str(conversation);
     }
 
     /// The next turn of the same conversation follows on the same stream.

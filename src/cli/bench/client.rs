@@ -1,10 +1,11 @@
 //! One simulated client: a connection, what it asks, and what it makes of the answers.
 
+mod completing;
 mod holding;
 mod resuming;
+mod talking;
 
 use std::{
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -13,12 +14,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use self::{completing::Completion, talking::Talk};
 pub(super) use self::{holding::Held, resuming::Storm};
 use super::{
     answer::{Answer, End, Fault, Seen},
     blocks::Blocks,
     tally::{Failure, Took},
-    wire::{Connection, WireError},
+    wire::{Address, Connection, WireError},
 };
 
 /// What every simulated customer asks.
@@ -31,7 +33,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 /// The server under load, and what is asked of it.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// As the `Host` header says it.
     pub(super) host: String,
     /// What stands before `/v1`.
@@ -71,8 +73,28 @@ impl Target {
 
     /// A PATCH.
     pub(super) fn patch(&self, path: &str, body: &Value) -> Vec<u8> {
+        self.as_post("PATCH", path, body)
+    }
+
+    /// A PUT.
+    pub(super) fn put(&self, path: &str, body: &Value) -> Vec<u8> {
+        self.as_post("PUT", path, body)
+    }
+
+    fn as_post(&self, method: &str, path: &str, body: &Value) -> Vec<u8> {
         let post = self.post(path, body);
-        [b"PATCH", &post[b"POST".len()..]].concat()
+        [method.as_bytes(), &post[b"POST".len()..]].concat()
+    }
+
+    /// A POST of lines of JSON.
+    pub(super) fn ndjson(&self, path: &str, lines: &str) -> Vec<u8> {
+        let (host, prefix, key) = (&self.host, &self.prefix, &self.key);
+        format!(
+            "POST {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{lines}",
+            lines.len()
+        )
+        .into_bytes()
     }
 
     /// A GET with further header lines.
@@ -140,6 +162,8 @@ pub(super) struct AnswerWaits {
     pub(super) gaps: Vec<Duration>,
     /// From asking for the rest of it until something came, each time that its stream was cut.
     pub(super) resumes: Vec<Duration>,
+    /// What single operations took, where a request is made of several.
+    pub(super) operations: Vec<(&'static str, Duration)>,
 }
 
 impl AnswerWaits {
@@ -147,6 +171,7 @@ impl AnswerWaits {
         (self.since, self.first_token, self.last_token, self.end) = (since, None, None, None);
         self.gaps.clear();
         self.resumes.clear();
+        self.operations.clear();
     }
 
     fn saw(&mut self, seen: &Seen, now: Instant) {
@@ -177,6 +202,10 @@ pub(super) struct Client {
     connection: Option<Connection>,
     blocks: Blocks,
     answer: Answer,
+    /// An answer in the OpenAI dialect.
+    completion: Completion,
+    /// A conversation over a WebSocket.
+    talk: Option<Talk>,
     waits: AnswerWaits,
     /// The bytes of answers' bodies, where they are wanted.
     recording: Option<Vec<u8>>,
@@ -191,6 +220,8 @@ impl Client {
             connection: None,
             blocks: Blocks::default(),
             answer: Answer::default(),
+            completion: Completion::default(),
+            talk: None,
             waits: AnswerWaits {
                 since: Instant::now(),
                 first_token: None,
@@ -198,6 +229,7 @@ impl Client {
                 end: None,
                 gaps: Vec::new(),
                 resumes: Vec::new(),
+                operations: Vec::new(),
             },
             recording: None,
             turns: 0,
@@ -219,6 +251,11 @@ impl Client {
 
     pub(super) fn waits(&self) -> &AnswerWaits {
         &self.waits
+    }
+
+    /// Says what the operations took of which the request was made.
+    pub(super) fn note_operations(&mut self, operations: Vec<(&'static str, Duration)>) {
+        self.waits.operations = operations;
     }
 
     /// Turns answered in the conversation that the last answer was part of.
@@ -262,6 +299,7 @@ impl Client {
             Err(_) => {
                 self.turns = 0;
                 self.connection = None;
+                self.talk = None;
             }
         }
         outcome
@@ -347,13 +385,23 @@ impl Client {
     /// Begins a conversation without a message. Says which.
     pub(super) async fn begin(&mut self, request: &[u8], since: Instant) -> Result<(String, Took), Failure> {
         self.waits.begin(since);
-        let begun = match timeout(ANSWERED_WITHIN, self.call(request)).await {
-            Ok(Ok(body)) => serde_json::from_slice(&body).map_err(|_| Fault::Senseless.into()),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(too_slow()),
-        };
-        let Started { conversation } = self.settle(begun)?;
-        Ok((conversation.id, Took { first_token: None, completion: since.elapsed(), words: 0 }))
+        let begun = timeout(ANSWERED_WITHIN, self.begin_conversation(request)).await;
+        let conversation = self.settle(begun.unwrap_or_else(|_| Err(too_slow())))?;
+        Ok((conversation, Took { first_token: None, completion: since.elapsed(), words: 0 }))
+    }
+
+    /// Begins a conversation without a message, to go on with.
+    pub(super) async fn converse(&mut self, request: &[u8], since: Instant) -> Result<(), Failure> {
+        let (conversation, _) = self.begin(request, since).await?;
+        self.answer.begin_in(&conversation);
+        self.turns = 0;
+        Ok(())
+    }
+
+    async fn begin_conversation(&mut self, request: &[u8]) -> Result<String, Failure> {
+        let body = self.call(request).await?;
+        let Started { conversation } = serde_json::from_slice(&body).map_err(|_| Fault::Senseless)?;
+        Ok(conversation.id)
     }
 
     /// Sends a request and reads the answer's whole body; what is not 2xx is a failure.
@@ -370,10 +418,20 @@ impl Client {
         Ok(body)
     }
 
+    /// The same, within the time that an answer has.
+    pub(super) async fn call_in_time(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        let called = timeout(ANSWERED_WITHIN, self.call(request)).await;
+        let called = called.unwrap_or_else(|_| Err(too_slow()));
+        if called.is_err() {
+            self.connection = None;
+        }
+        called
+    }
+
     /// Sends a request, on a new connection if there is none to use. Says the answer's status.
     async fn ask(&mut self, request: &[u8]) -> Result<u16, Failure> {
         if !self.connection.as_ref().is_some_and(Connection::is_free) {
-            let opened = Connection::open(self.target.address).await;
+            let opened = Connection::open(&self.target.address).await;
             let unreachable = |error| Failure::error(UNREACHABLE, &format!("cannot connect: {error}"));
             self.connection = Some(opened.map_err(unreachable)?);
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -21,6 +21,7 @@ use super::{
     options::Options,
     process::{Cpu, Memory},
     progress::Progress,
+    protocol::Protocol,
     report::{over, rounded},
     scenario::{Scenario, Work},
     stage::{Failed, PrivateServer},
@@ -64,7 +65,7 @@ const FAILING: &str = "failing";
 const HANGING: &str = "hanging";
 
 /// What deliveries took and cost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Drained {
     pub(super) deliveries: u64,
     pub(super) endpoints: usize,
@@ -78,7 +79,7 @@ pub(super) struct Drained {
 }
 
 /// How long events took.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Trickle {
     pub(super) events: usize,
     /// From when the request was due that caused it: commit and answer are part of it.
@@ -88,7 +89,7 @@ pub(super) struct Trickle {
 }
 
 /// What the baseline did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Bare {
     pub(super) deliveries: u64,
     pub(super) per_second: f64,
@@ -96,7 +97,7 @@ pub(super) struct Bare {
 }
 
 /// All of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) backlog: Drained,
     /// New events, from the first request to the last receipt.
@@ -338,7 +339,7 @@ impl<'a> Run<'a> {
     }
 
     fn work(&self) -> Rc<Work> {
-        Rc::new(Work::new(Scenario::Webhooks, &self.ours.target))
+        Rc::new(Work::new(Scenario::Webhooks, Protocol::Sse, &self.ours.target))
     }
 
     /// For the time that is asked for; its own answers are not what is counted.

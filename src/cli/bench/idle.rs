@@ -35,31 +35,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const ALL_WITHIN: Duration = Duration::from_secs(120);
 
 /// What was seen of the streams.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Idle {
-    streams: usize,
+    pub(super) streams: usize,
     /// Until all were open.
-    open_ms: f64,
+    pub(super) open_ms: f64,
     /// The server's memory with all of them open.
-    rss_mib: Option<f64>,
+    pub(super) rss_mib: Option<f64>,
     /// By which it grew, for each.
-    kib_per_stream: Option<f64>,
+    pub(super) kib_per_stream: Option<f64>,
     /// Health as a probe sees it while they are open.
-    healthz_ms: Option<Spread>,
-    restart: Option<Restart>,
+    pub(super) healthz_ms: Option<Spread>,
+    pub(super) restart: Option<Restart>,
 }
 
 /// A clean stop and a start on the same data, under all of them.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Restart {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Restart {
     /// From the signal to the process's end.
-    stop_ms: f64,
+    pub(super) stop_ms: f64,
     /// From its start to its line.
-    ready_ms: f64,
+    pub(super) ready_ms: f64,
     /// From the signal until every stream was open again.
-    all_back_ms: f64,
+    pub(super) all_back_ms: f64,
     /// Streams that then brought a whole new answer, with no number missing since before the restart.
-    answered: usize,
+    pub(super) answered: usize,
 }
 
 /// What the readers tell.

@@ -23,6 +23,7 @@ use super::{
     process::Cpu,
     scenario::Work,
     tally::{Failure, Tally, Took},
+    timeline::{Second, Source, Watch},
 };
 
 /// Before the clock runs: caches fill, connections are opened, the allocator finds its size.
@@ -125,6 +126,9 @@ pub(super) struct Subject {
     pub(super) target: Rc<Target>,
     /// The process that serves, if it is ours.
     pub(super) process: Option<u32>,
+    /// Where it is looked up second by second what the server costs.
+    pub(super) source: Source,
+    pub(super) timeline: Vec<Second>,
     pub(super) tally: Rc<RefCell<Tally>>,
     pub(super) measured: Slice,
     pub(super) done: Rc<Cell<u64>>,
@@ -133,7 +137,15 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new(target: Rc<Target>, process: Option<u32>, done: &Rc<Cell<u64>>) -> Self {
         let tally = Rc::new(RefCell::new(Tally::new()));
-        Self { target, process, tally, measured: Slice::default(), done: Rc::clone(done) }
+        let source = process.map_or(Source::Nowhere, Source::Process);
+        let (timeline, measured) = (Vec::new(), Slice::default());
+        Self { target, process, source, timeline, tally, measured, done: Rc::clone(done) }
+    }
+
+    /// The same, of which nothing is known yet.
+    pub(super) fn again(&self) -> Self {
+        let source = self.source.clone();
+        Self { source, ..Self::new(Rc::clone(&self.target), self.process, &self.done) }
     }
 
     fn cpu(&self) -> Cpu {
@@ -159,27 +171,36 @@ impl Subject {
         self.measured.add(&slice);
     }
 
-    async fn for_time(&self, shared: &Rc<Shared>, pace: Pace, time: Duration, answer: Duration) -> Slice {
+    async fn watch(&self) -> Watch {
+        Watch::start(self.source.clone(), &self.tally, self.measured.seconds).await
+    }
+
+    async fn for_time(&mut self, shared: &Rc<Shared>, pace: Pace, time: Duration, answer: Duration) -> Slice {
         let crowd = spawn_local(run(Rc::clone(shared), Rc::clone(&self.target), pace, answer));
         sleep(WARM_UP.max(answer * 2)).await;
+        let watch = self.watch().await;
         shared.phase.set(Phase::Measured);
         let (since, before) = (Instant::now(), self.cpu());
         sleep(time).await;
         let (cpu, seconds) = (self.cpu().since(&before), since.elapsed().as_secs_f64());
         shared.phase.set(Phase::Over);
+        self.timeline.extend(watch.stop().await);
         // It ends by panic alone, which has been shown.
         drop(crowd.await);
         Slice { seconds, cpu }
     }
 
-    async fn by_count(&self, shared: &Rc<Shared>, pace: Pace, requests: u64) -> Slice {
+    async fn by_count(&mut self, shared: &Rc<Shared>, pace: Pace, requests: u64) -> Slice {
         shared.left.set(requests.min(WARM_UP_REQUESTS));
         run(Rc::clone(shared), Rc::clone(&self.target), pace, Duration::ZERO).await;
         shared.left.set(requests);
+        let watch = self.watch().await;
         shared.phase.set(Phase::Measured);
         let (since, before) = (Instant::now(), self.cpu());
         run(Rc::clone(shared), Rc::clone(&self.target), pace, Duration::ZERO).await;
-        Slice { seconds: since.elapsed().as_secs_f64(), cpu: self.cpu().since(&before) }
+        let slice = Slice { seconds: since.elapsed().as_secs_f64(), cpu: self.cpu().since(&before) };
+        self.timeline.extend(watch.stop().await);
+        slice
     }
 }
 

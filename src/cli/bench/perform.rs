@@ -8,21 +8,31 @@ use std::{
 };
 
 use actix_web::http::Uri;
-use tokio::{net::lookup_host, time::timeout};
+use openclaw_actors::tls::Trust;
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 
 use super::{
+    about::About,
     client::{Client, Target},
-    commits, hooks, idle,
+    commits, hooks, idle, knowledge,
     load::{Amount, Pace, Subject},
     options::{Model, Options},
     process::Memory,
     progress::Progress,
+    protocol::Protocol,
+    ramp,
     report::{Bare, Ratio, Report, Server},
     restarts,
     scenario::{Scenario, Work},
     slow,
     stage::{Failed, Listening, Plan, PrivateServer},
     tally::Failure,
+    timeline::Source,
+    wire::{Address, Tls},
 };
 use crate::cli::remote::ServerUrl;
 
@@ -35,8 +45,9 @@ const SLICED_REQUESTS: u64 = 100;
 /// Less time neither: each slice has a warm-up of its own.
 const SLICED_TIME: Duration = Duration::from_secs(4);
 
-/// Where plain HTTP is unless a URL says otherwise.
+/// Where servers are unless a URL says otherwise.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// A name is looked up within that.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
@@ -60,6 +71,9 @@ pub(super) struct Stage {
 impl Stage {
     /// Everything from the first process to the report.
     pub(super) async fn perform(&mut self, options: &Options) -> Result<Report, Failed> {
+        // What cannot be read is told before anything is started.
+        let articles = options.articles.as_deref().map(knowledge::read).transpose()?;
+        let about = About::now(options.title.as_deref(), options.described());
         let done = Rc::new(Cell::new(0));
         let progress = Progress::start(options.json, &done);
         let target = Rc::new(self.target(options, &progress).await?);
@@ -67,38 +81,47 @@ impl Stage {
         // A process that is killed takes its figures with it.
         let process = process.filter(|_| options.scenario != Scenario::Restart);
         let mut ours = Subject::new(Rc::clone(&target), process, &done);
+        if options.url.is_some() {
+            ours.source = Source::Metrics(Rc::clone(&target));
+        }
         if options.scenario == Scenario::Webhooks {
             let told = hooks::run(options, self.server()?, &mut ours, &progress).await?;
-            let mut report = self.report(options, &ours);
+            let mut report = self.report(options, &ours, about);
             report.webhooks = Some(told);
             return Ok(report);
+        }
+        if options.scenario == Scenario::Knowledge {
+            return self.learn(options, ours, articles, about, &progress).await;
         }
         progress.say("bringing conversations to life");
         self.bring_to_life(options, &done).await?;
         progress.say("");
-        let work = Rc::new(Work::new(options.scenario, &target));
+        let work = Rc::new(Work::new(options.scenario, options.protocol, &target));
         let answer = first_answer(&work, &target).await?;
+        if let Some(plan) = options.ramp() {
+            return Ok(self.rise(options, &plan, &ours, &work, about, &progress).await);
+        }
         match (options.scenario, answer.filter(|_| options.against_bare)) {
-            (Scenario::Idle, _) => self.hold(options, ours).await,
-            (Scenario::Restart, _) => self.kill(options, ours, &work).await,
-            (Scenario::Accept, Some(_)) => self.beside_commits(options, ours, &work).await,
-            (_, Some(answer)) => self.beside_bare(options, ours, &work, &answer).await,
+            (Scenario::Idle, _) => self.hold(options, ours, about).await,
+            (Scenario::Restart, _) => self.kill(options, ours, &work, about).await,
+            (Scenario::Accept, Some(_)) => self.beside_commits(options, ours, &work, about).await,
+            (_, Some(answer)) => self.beside_bare(options, ours, &work, &answer, about).await,
             (Scenario::SlowReaders, None) => {
                 let crowd = slow::crowd(&target, options.clients());
                 measure(options, &mut ours, &work, 1).await;
                 drop(crowd);
-                Ok(self.report(options, &ours))
+                Ok(self.report(options, &ours, about))
             }
             (Scenario::Resume, None) => {
                 tokio::select! {
                     () = measure(options, &mut ours, &work, 1) => {}
                     () = cut_all_at_once(&work) => {}
                 }
-                Ok(self.report(options, &ours))
+                Ok(self.report(options, &ours, about))
             }
             (_, None) => {
                 measure(options, &mut ours, &work, 1).await;
-                Ok(self.report(options, &ours))
+                Ok(self.report(options, &ours, about))
             }
         }
     }
@@ -108,7 +131,8 @@ impl Stage {
         let model = options.model();
         let words = model.and_then(|model| usize::try_from(model.tokens).ok());
         if let (Some(url), Some(key)) = (&options.url, &options.key) {
-            let (address, host, prefix) = find(url).await?;
+            let trust = options.ca_file.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+            let (address, host, prefix) = find(url, &trust).await?;
             let options = model.map(|model| model.fields());
             return Ok(Target { address, host, prefix, key: key.clone(), options, words });
         }
@@ -118,6 +142,7 @@ impl Stage {
             rate_limited: options.rate_limited,
             stored: options.conversations,
             settings: if options.scenario == Scenario::Webhooks { &hooks::SETTINGS } else { &[] },
+            answers_from_articles: options.scenario == Scenario::Knowledge,
         };
         progress.say("starting a private server");
         let told = |stored| progress.say(&format!("{stored} conversations are stored"));
@@ -140,7 +165,7 @@ impl Stage {
             ..local(server.running.address, server.key.clone(), Some(1))
         });
         let mut subject = Subject::new(Rc::clone(&target), None, done);
-        let work = Rc::new(Work::new(Scenario::Stream, &target));
+        let work = Rc::new(Work::new(Scenario::Stream, Protocol::Sse, &target));
         let (pace, amount) = (Pace::Closed(MIDWIVES), Amount::Requests(options.live));
         subject.measure(&work, pace, amount, Duration::ZERO).await;
         let tally = subject.tally.borrow();
@@ -150,9 +175,9 @@ impl Stage {
         }
     }
 
-    async fn hold(&mut self, options: &Options, mut ours: Subject) -> Result<Report, Failed> {
+    async fn hold(&mut self, options: &Options, mut ours: Subject, about: About) -> Result<Report, Failed> {
         let idle = idle::run(&mut ours, self.server.as_mut(), options.clients(), options.time()).await?;
-        let mut report = self.report(options, &ours);
+        let mut report = self.report(options, &ours, about);
         report.idle = Some(idle);
         Ok(report)
     }
@@ -162,6 +187,7 @@ impl Stage {
         options: &Options,
         mut ours: Subject,
         work: &Rc<Work>,
+        about: About,
     ) -> Result<Report, Failed> {
         let (done, is_over) = (Rc::clone(&ours.done), Cell::new(false));
         let target = Rc::clone(&ours.target);
@@ -175,7 +201,7 @@ impl Stage {
         let ledger = work.ledger.take();
         let lost = restarts::what_was_lost(&target, &ledger, work.begun()).await?;
         lost.iter().for_each(|failure| ours.tally.borrow_mut().count_more(failure));
-        let mut report = self.report(options, &ours);
+        let mut report = self.report(options, &ours, about);
         report.away_ms = away?.iter().map(|away| (away.as_secs_f64() * 1e4).round() / 10.0).collect();
         Ok(report)
     }
@@ -185,6 +211,7 @@ impl Stage {
         options: &Options,
         mut ours: Subject,
         work: &Rc<Work>,
+        about: About,
     ) -> Result<Report, Failed> {
         let mut bare = commits::Loop::open(&self.server()?.place_for("bare")).await?;
         let slices = slices(options.amount());
@@ -194,7 +221,7 @@ impl Stage {
         }
         let told = Bare::of_commits(bare.accepts, bare.spent);
         bare.close().await;
-        Ok(compared(self.report(options, &ours), told))
+        Ok(compared(self.report(options, &ours, about), told))
     }
 
     async fn beside_bare(
@@ -203,22 +230,69 @@ impl Stage {
         mut ours: Subject,
         work: &Rc<Work>,
         answer: &[u8],
+        about: About,
     ) -> Result<Report, Failed> {
         let started = self.server()?.start_bare(answer).await?;
         let target = Rc::new(local(started.address, ours.target.key.clone(), ours.target.words));
         let mut bare = Subject::new(Rc::clone(&target), Some(started.pid), &ours.done);
         self.bare = Some(started);
-        let same_work = Rc::new(Work::new(options.scenario, &target));
+        let same_work = Rc::new(Work::new(options.scenario, options.protocol, &target));
         let slices = slices(options.amount());
         for _ in 0..slices {
             measure(options, &mut ours, work, slices).await;
             measure(options, &mut bare, &same_work, slices).await;
         }
-        Ok(compared(self.report(options, &ours), Bare::of(&bare)))
+        Ok(compared(self.report(options, &ours, about), Bare::of(&bare)))
     }
 
-    fn report(&self, options: &Options, ours: &Subject) -> Report {
-        let mut report = Report::of(options.scenario, ours);
+    /// Raises the rate until the server no longer keeps up.
+    async fn rise(
+        &self,
+        options: &Options,
+        plan: &ramp::Plan,
+        ours: &Subject,
+        work: &Rc<Work>,
+        about: About,
+        progress: &Progress,
+    ) -> Report {
+        let begin = || ours.again();
+        let times = (options.time(), answer_time(options));
+        let (ramp, at_the_knee) = ramp::run(plan, work, &begin, times, progress).await;
+        let mut report = self.report(options, &at_the_knee, about).ramped(ramp);
+        (report.concurrency, report.rate) =
+            (None, report.ramp.as_ref().and_then(|ramp| ramp.knee_per_second));
+        report
+    }
+
+    /// Measures a knowledge base.
+    async fn learn(
+        &self,
+        options: &Options,
+        mut ours: Subject,
+        articles: Option<Vec<serde_json::Value>>,
+        about: About,
+        progress: &Progress,
+    ) -> Result<Report, Failed> {
+        let target = Rc::clone(&ours.target);
+        let (field, import) = knowledge::Field::lay(&target, options.base, articles, progress).await?;
+        progress.say("");
+        let mut work = Work::new(options.scenario, options.protocol, &target);
+        work.field = Some(field);
+        let work = Rc::new(work);
+        first_answer(&work, &target).await?;
+        measure(options, &mut ours, &work, 1).await;
+        let mut report = self.report(options, &ours, about);
+        if let Some(field) = &work.field {
+            report.knowledge = Some(field.learned(&ours.tally.borrow(), import));
+            if options.url.is_some() {
+                field.clear(&target).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    fn report(&self, options: &Options, ours: &Subject, about: About) -> Report {
+        let mut report = Report::of(options.scenario, options.protocol, ours, about);
         match options.pace() {
             Pace::Closed(clients) => report.concurrency = Some(clients),
             Pace::Open(rate) => report.rate = Some(rate),
@@ -260,10 +334,15 @@ fn slices(amount: Amount) -> u32 {
 
 /// One of so many slices.
 async fn measure(options: &Options, subject: &mut Subject, work: &Rc<Work>, slices: u32) {
+    let amount = options.amount().share(slices);
+    subject.measure(work, options.pace(), amount, answer_time(options)).await;
+}
+
+/// How long an answer takes at least, where one is waited for.
+fn answer_time(options: &Options) -> Duration {
     let is_answered = options.scenario != Scenario::Accept;
     let model = options.model().filter(|_| is_answered);
-    let answer = model.map(|model| model.answer_time()).unwrap_or_default();
-    subject.measure(work, options.pace(), options.amount().share(slices), answer).await;
+    model.map(|model| model.answer_time()).unwrap_or_default()
 }
 
 async fn cut_all_at_once(work: &Work) {
@@ -274,7 +353,9 @@ async fn cut_all_at_once(work: &Work) {
 }
 
 fn local(address: SocketAddr, key: String, words: Option<usize>) -> Target {
-    Target { address, host: address.to_string(), prefix: String::new(), key, options: None, words }
+    let host = address.to_string();
+    let address = Address { socket: address, tls: None };
+    Target { address, host, prefix: String::new(), key, options: None, words }
 }
 
 /// Asks once, before anything is measured: what would fail every time is told at once. Says the bytes of the answer,
@@ -290,21 +371,35 @@ async fn first_answer(work: &Work, target: &Rc<Target>) -> Result<Option<Vec<u8>
     }
 }
 
-/// The address that the URL leads to, the host as it is called there, and the path before `/v1`.
-async fn find(url: &ServerUrl) -> Result<(SocketAddr, String, String), Failed> {
-    let uri: Uri = url.to_string().parse()?;
-    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(HTTP_PORT));
-    if uri.scheme_str() != Some("http") {
-        return Err(format!(
-            "{url}: bench speaks plain HTTP; measure the server behind the proxy that ends TLS"
-        )
-        .into());
+/// The first address where somebody answers: a name may have one of each kind, and a server only one.
+async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    for address in addresses {
+        if let Ok(Ok(_)) = timeout(FOUND_WITHIN, TcpStream::connect(address)).await {
+            return Some(*address);
+        }
     }
+    None
+}
+
+/// The address that the URL leads to, the host as it is called there, and the path before `/v1`.
+async fn find(url: &ServerUrl, trust: &Trust) -> Result<(Address, String, String), Failed> {
+    let uri: Uri = url.to_string().parse()?;
+    let speaks_tls = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if speaks_tls { HTTPS_PORT } else { HTTP_PORT });
+    let host = uri.host().unwrap_or_default();
+    let tls = match speaks_tls {
+        false => None,
+        true => Some(Tls {
+            config: trust.tls()?,
+            name: ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?,
+        }),
+    };
     let unknown = |cause: &str| format!("cannot reach {url}: {cause}");
     let found = timeout(FOUND_WITHIN, lookup_host((host.trim_matches(['[', ']']), port))).await;
     let found = found.map_err(|_| unknown("its name is not found in time"))?;
-    let address = found.map_err(|error| unknown(&error.to_string()))?.next();
-    let address = address.ok_or_else(|| unknown("its name has no address"))?;
+    let found: Vec<SocketAddr> = found.map_err(|error| unknown(&error.to_string()))?.collect();
+    let first = *found.first().ok_or_else(|| unknown("its name has no address"))?;
+    let address = Address { socket: answering(&found).await.unwrap_or(first), tls };
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     Ok((address, authority, uri.path().trim_end_matches('/').to_owned()))
 }

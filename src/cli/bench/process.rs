@@ -20,7 +20,7 @@ pub(super) struct Cpu {
 impl Cpu {
     /// Up to now. Nothing if there is no such process.
     pub(super) fn of(pid: u32) -> Self {
-        let total = stat_seconds(&format!("/proc/{pid}/stat"));
+        let total = Self::total_of(pid);
         let mut groups: BTreeMap<String, f64> = BTreeMap::new();
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         for task in tasks {
@@ -30,6 +30,11 @@ impl Cpu {
             *groups.entry(group(name.trim_end()).to_owned()).or_default() += seconds.unwrap_or_default();
         }
         Self { total: total.unwrap_or_default(), groups }
+    }
+
+    /// Seconds of the whole process up to now, if there is one.
+    pub(super) fn total_of(pid: u32) -> Option<f64> {
+        stat_seconds(&format!("/proc/{pid}/stat"))
     }
 
     /// What was spent since `before`.

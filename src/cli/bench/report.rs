@@ -1,48 +1,58 @@
 //! What a run says at its end, as JSON.
 
 mod table;
+mod words;
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
+    about::{self, About},
     hooks::Told,
     idle::Idle,
+    knowledge::Learned,
     load::Subject,
     process::{Cpu, Memory},
+    protocol::Protocol,
+    ramp::Ramp,
     scenario::Scenario,
     tally::{Spread, Tally},
+    timeline::Second,
 };
 
 /// Everything about a run. Names are those of the contract; more may follow them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Report {
-    scenario: Scenario,
+    pub(super) scenario: Scenario,
+    pub(super) protocol: Protocol,
     /// Clients of a closed loop, or `null`.
     pub(super) concurrency: Option<usize>,
     /// Requests per second of an open loop, or `null`.
     pub(super) rate: Option<f64>,
-    seconds: f64,
-    requests: u64,
-    completed: u64,
-    errors: u64,
-    errors_by_kind: BTreeMap<String, u64>,
-    wrong: u64,
+    pub(super) seconds: f64,
+    pub(super) requests: u64,
+    pub(super) completed: u64,
+    pub(super) errors: u64,
+    pub(super) errors_by_kind: BTreeMap<String, u64>,
+    pub(super) wrong: u64,
     /// Some of what was wrong.
-    faults: Vec<String>,
-    requests_per_second: f64,
-    tokens_per_second: f64,
-    first_token_ms: Option<Spread>,
-    between_tokens_ms: Option<Spread>,
-    completion_ms: Option<Spread>,
+    pub(super) faults: Vec<String>,
+    pub(super) requests_per_second: f64,
+    pub(super) tokens_per_second: f64,
+    pub(super) first_token_ms: Option<Spread>,
+    pub(super) between_tokens_ms: Option<Spread>,
+    pub(super) completion_ms: Option<Spread>,
     /// Streams that were cut and resumed, and how long it took until the rest came.
-    resumes: u64,
-    resumed_ms: Option<Spread>,
+    pub(super) resumes: u64,
+    pub(super) resumed_ms: Option<Spread>,
     /// How long the server was away, each time that it was killed.
     pub(super) away_ms: Vec<f64>,
     pub(super) idle: Option<Idle>,
     pub(super) webhooks: Option<Told>,
+    pub(super) knowledge: Option<Learned>,
+    /// Rates that rose; the waits above are those at the knee.
+    pub(super) ramp: Option<Ramp>,
     /// Conversations that were stored, and that were live, before anything was measured.
     pub(super) stored_conversations: u64,
     pub(super) live_conversations: u64,
@@ -53,48 +63,60 @@ pub(super) struct Report {
     pub(super) generator_cpu_seconds: f64,
     /// Runnable processes on average over the minute before the end, this run's own included.
     pub(super) load_average: Option<f64>,
+    /// Second by second.
+    pub(super) timeline: Vec<Second>,
+    pub(super) curves: Curves,
+    pub(super) about: About,
+}
+
+/// Percentiles and the milliseconds there, to draw curves of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Curves {
+    pub(super) first_token: Vec<(f64, f64)>,
+    pub(super) between_tokens: Vec<(f64, f64)>,
+    pub(super) completion: Vec<(f64, f64)>,
 }
 
 /// What the private server cost.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Server {
     /// `null` where the process was another one at the end.
-    cpu_seconds: Option<f64>,
+    pub(super) cpu_seconds: Option<f64>,
     /// By what its threads do.
-    cpu_seconds_by_threads: BTreeMap<String, f64>,
-    cpu_us_per_answer: Option<f64>,
+    pub(super) cpu_seconds_by_threads: BTreeMap<String, f64>,
+    pub(super) cpu_us_per_answer: Option<f64>,
     /// Without the threads that work for the store.
-    cpu_us_per_answer_without_store: Option<f64>,
-    rss_mib: f64,
-    peak_rss_mib: f64,
-    ready_ms: f64,
-    idle_rss_mib: f64,
+    pub(super) cpu_us_per_answer_without_store: Option<f64>,
+    pub(super) rss_mib: f64,
+    pub(super) peak_rss_mib: f64,
+    pub(super) ready_ms: f64,
+    pub(super) idle_rss_mib: f64,
 }
 
 /// What the baseline did and cost.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Bare {
-    requests: u64,
-    completed: u64,
+    pub(super) requests: u64,
+    pub(super) completed: u64,
     /// `null` for a loop of commits, whose pace is what counts.
-    cpu_seconds: Option<f64>,
-    cpu_us_per_answer: Option<f64>,
-    requests_per_second: f64,
-    first_token_ms: Option<Spread>,
-    between_tokens_ms: Option<Spread>,
-    completion_ms: Option<Spread>,
+    pub(super) cpu_seconds: Option<f64>,
+    pub(super) cpu_us_per_answer: Option<f64>,
+    pub(super) requests_per_second: f64,
+    pub(super) first_token_ms: Option<Spread>,
+    pub(super) between_tokens_ms: Option<Spread>,
+    pub(super) completion_ms: Option<Spread>,
 }
 
 /// The server over the baseline.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Ratio {
     /// CPU time per answer.
-    cpu: Option<f64>,
+    pub(super) cpu: Option<f64>,
     /// CPU time per answer, without the threads that work for the store.
-    cpu_without_store: Option<f64>,
-    first_token_p50: Option<f64>,
-    first_token_p99: Option<f64>,
-    requests_per_second: Option<f64>,
+    pub(super) cpu_without_store: Option<f64>,
+    pub(super) first_token_p50: Option<f64>,
+    pub(super) first_token_p99: Option<f64>,
+    pub(super) requests_per_second: Option<f64>,
 }
 
 pub(super) fn rounded(value: f64, digits: i32) -> f64 {
@@ -117,19 +139,26 @@ pub(super) fn over(ours: Option<f64>, bare: Option<f64>) -> Option<f64> {
 }
 
 impl Report {
-    pub(super) fn of(scenario: Scenario, subject: &Subject) -> Self {
+    pub(super) fn of(scenario: Scenario, protocol: Protocol, subject: &Subject, about: About) -> Self {
         let tally = subject.tally.borrow();
+        // A server may say anything, also what it was told.
+        let key = Some(&*subject.target.key);
         Self {
             scenario,
+            protocol,
             concurrency: None,
             rate: None,
             seconds: rounded(subject.measured.seconds, 3),
             requests: tally.requests,
             completed: tally.completed,
             errors: tally.failed(),
-            errors_by_kind: tally.errors.clone(),
+            errors_by_kind: tally
+                .errors
+                .iter()
+                .map(|(kind, count)| (about::without(kind, key), *count))
+                .collect(),
             wrong: tally.wrong,
-            faults: tally.faults.clone(),
+            faults: tally.faults.iter().map(|fault| about::without(fault, key)).collect(),
             requests_per_second: per_second(tally.answers_in_time, subject),
             tokens_per_second: per_second(tally.words_in_time, subject),
             first_token_ms: tally.first_token.spread(),
@@ -140,6 +169,8 @@ impl Report {
             away_ms: Vec::new(),
             idle: None,
             webhooks: None,
+            knowledge: None,
+            ramp: None,
             stored_conversations: 0,
             live_conversations: 0,
             server: None,
@@ -147,7 +178,25 @@ impl Report {
             ratio: None,
             generator_cpu_seconds: rounded(Cpu::of(std::process::id()).total, 2),
             load_average: super::process::load_average(),
+            timeline: subject.timeline.clone(),
+            curves: Curves {
+                first_token: tally.first_token.curve(),
+                between_tokens: tally.between_tokens.curve(),
+                completion: tally.completion.curve(),
+            },
+            about,
         }
+    }
+
+    /// Adds up what was counted at all rates.
+    pub(super) fn ramped(mut self, ramp: Ramp) -> Self {
+        let sum = |of: fn(&super::ramp::Step) -> u64| ramp.steps.iter().map(of).sum();
+        self.requests = sum(|step| step.requests);
+        self.completed = sum(|step| step.completed);
+        self.errors = sum(|step| step.errors);
+        self.wrong = sum(|step| step.wrong);
+        self.ramp = Some(ramp);
+        self
     }
 
     /// Nothing was wrong, and there is something to show.

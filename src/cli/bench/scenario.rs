@@ -7,13 +7,15 @@ use std::{
 
 use clap::ValueEnum;
 use openclaw_actors::ids::RequestId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use super::{
     client::{Client, Storm, Target},
+    knowledge::{Field, Round},
     options::Model,
+    protocol::{self, COMPLETIONS, Protocol},
     tally::{Failure, Took},
 };
 
@@ -27,7 +29,7 @@ const CUT_WITHIN: u64 = 12 << 10;
 const NOT_ANSWERED_MS: u64 = 60_000;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Scenario {
     /// A new conversation with a streamed answer, each time
@@ -46,6 +48,8 @@ pub(super) enum Scenario {
     Idle,
     /// Events that endpoints are told of: a backlog, new ones, and beside endpoints that hang and fail
     Webhooks,
+    /// Articles that are written, searched for and answered from, in a knowledge base of some size
+    Knowledge,
 }
 
 impl Scenario {
@@ -68,7 +72,12 @@ pub(super) type Begun = Vec<(String, Instant, Instant)>;
 #[derive(Debug)]
 pub(super) struct Work {
     scenario: Scenario,
+    protocol: Protocol,
     start: Vec<u8>,
+    /// Begins a conversation without a message.
+    begin: Vec<u8>,
+    /// What is known of the articles, where they are what is measured.
+    pub(super) field: Option<Field>,
     /// Cuts all streams at once.
     pub(super) herd: Notify,
     /// Names for requests that may be sent again.
@@ -79,17 +88,21 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(scenario: Scenario, target: &Target) -> Self {
-        let body = match scenario {
-            Scenario::Accept => {
-                json!({ "channel": "bench", "message": target.message(), "stream": false, "wait_seconds": 0 })
-            }
-            Scenario::Webhooks => json!({ "channel": "healthy" }),
-            _ => json!({ "channel": "bench", "message": target.message(), "stream": true }),
+    pub(super) fn new(scenario: Scenario, protocol: Protocol, target: &Target) -> Self {
+        let (path, body) = match scenario {
+            Scenario::Accept => (
+                "/v1/conversations",
+                json!({ "channel": "bench", "message": target.message(), "stream": false, "wait_seconds": 0 }),
+            ),
+            Scenario::Webhooks => ("/v1/conversations", json!({ "channel": "healthy" })),
+            _ => protocol.first(target),
         };
         Self {
             scenario,
-            start: target.post("/v1/conversations", &body),
+            protocol,
+            start: target.post(path, &body),
+            begin: target.post("/v1/conversations", &protocol::begin()),
+            field: None,
             herd: Notify::new(),
             run: RequestId::generate().to_string().replace(RequestId::PREFIX, "bench_"),
             number: Cell::new(0),
@@ -106,12 +119,11 @@ impl Work {
     /// One request and what follows from it. Waits count from `since`.
     pub(super) async fn run(&self, client: &mut Client, since: Instant) -> Result<Took, Failure> {
         match self.scenario {
-            Scenario::Stream | Scenario::SlowReaders | Scenario::Idle => {
-                client.start(&self.start, since).await
-            }
-            Scenario::Long => match client.turns() {
-                0 | LONG_TURNS.. => client.start(&self.start, since).await,
-                _ => client.go_on(&next_message(client), since).await,
+            Scenario::Stream | Scenario::SlowReaders | Scenario::Idle => self.single(client, since).await,
+            Scenario::Long => self.one_of_many(client, since).await,
+            Scenario::Knowledge => match &self.field {
+                Some(field) => Round::next(field).run(client, since).await,
+                None => Err(Failure::error("no_articles", "there is no knowledge base")),
             },
             Scenario::Accept => client.accept(&self.start, since).await,
             Scenario::Webhooks => {
@@ -124,6 +136,39 @@ impl Work {
                 let took = self.resume(client, since, true).await?;
                 self.ledger.borrow_mut().push((client.conversation().to_owned(), client.text().to_owned()));
                 Ok(took)
+            }
+        }
+    }
+
+    /// A conversation of its own.
+    async fn single(&self, client: &mut Client, since: Instant) -> Result<Took, Failure> {
+        match self.protocol {
+            Protocol::Sse => client.start(&self.start, since).await,
+            Protocol::Websocket => {
+                client.leave();
+                client.say(&self.begin, since).await
+            }
+            Protocol::Openai => client.complete(&self.start, since).await,
+        }
+    }
+
+    /// A turn of a conversation that has as many as get long.
+    async fn one_of_many(&self, client: &mut Client, since: Instant) -> Result<Took, Failure> {
+        let is_new = matches!(client.turns(), 0 | LONG_TURNS..);
+        match self.protocol {
+            Protocol::Sse if is_new => client.start(&self.start, since).await,
+            Protocol::Sse => client.go_on(&next_message(client), since).await,
+            Protocol::Websocket => {
+                if is_new {
+                    client.leave();
+                }
+                client.say(&self.begin, since).await
+            }
+            Protocol::Openai => {
+                if is_new {
+                    client.converse(&self.begin, since).await?;
+                }
+                client.complete(&next_completion(client), since).await
             }
         }
     }
@@ -149,4 +194,10 @@ fn next_message(client: &Client) -> Vec<u8> {
     let mut message = target.message();
     message["stream"] = true.into();
     target.post(&format!("/v1/conversations/{}/messages", client.conversation()), &message)
+}
+
+fn next_completion(client: &Client) -> Vec<u8> {
+    let target = client.target();
+    let conversation = format!("X-Conversation-Id: {}\r\n", client.conversation());
+    target.post_with(COMPLETIONS, &conversation, &protocol::completion(target))
 }

@@ -34,7 +34,7 @@ pub(super) fn crowd(target: &Rc<Target>, readers: usize) -> JoinSet<()> {
         let reads = number % 2 == 0;
         crowd.spawn_local(async move {
             loop {
-                let visit = visit(target.address, question(&target), reads);
+                let visit = visit(target.address.socket, question(&target), reads);
                 // However it ended, the next one is like it.
                 drop(timeout(STAYS, visit).await);
                 sleep(REST).await;

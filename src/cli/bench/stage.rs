@@ -62,7 +62,8 @@ const ANSWER: &str = "Your parcel is on its way. It left our warehouse this morn
 const LAST_LINES: usize = 5;
 
 /// What a private server's key may do.
-const SCOPES: &str = "conversations:read,conversations:write,webhooks:read,webhooks:write";
+const SCOPES: &str =
+    "conversations:read,conversations:write,knowledge:read,knowledge:write,webhooks:read,webhooks:write";
 
 /// A child that listens. Dropped, it is killed.
 #[derive(Debug)]
@@ -198,6 +199,8 @@ pub(super) struct Plan {
     pub(super) stored: u64,
     /// Settings of its own, as its environment.
     pub(super) settings: &'static [(&'static str, &'static str)],
+    /// Questions are answered in the words of articles, not by the synthetic model.
+    pub(super) answers_from_articles: bool,
 }
 
 /// A server of this run's own, with a key to it.
@@ -209,8 +212,7 @@ pub(super) struct PrivateServer {
     pub(super) idle: Memory,
     /// Of the first start.
     pub(super) ready: Duration,
-    model: Model,
-    settings: &'static [(&'static str, &'static str)],
+    plan: Plan,
     org: OrgId,
     store: Store,
     place: TempDir,
@@ -231,19 +233,9 @@ impl PrivateServer {
             store.fill(org.parse()?, plan.stored, stored).await?;
         }
         let log = place.path().join(LOG);
-        let running = Listening::start(serve(&store, &plan.model, plan.settings, ANY_PORT)?, &log).await?;
+        let running = Listening::start(serve(&store, plan, ANY_PORT)?, &log).await?;
         let (idle, ready) = (Memory::of(running.pid), running.ready);
-        Ok(Self {
-            running,
-            key,
-            idle,
-            ready,
-            model: plan.model,
-            settings: plan.settings,
-            org: org.parse()?,
-            store,
-            place,
-        })
+        Ok(Self { running, key, idle, ready, plan: plan.clone(), org: org.parse()?, store, place })
     }
 
     /// Kills it without a word and starts it again, on the same data and port.
@@ -269,8 +261,7 @@ impl PrivateServer {
     pub(super) async fn start_again(&mut self) -> Result<(), Failed> {
         let address = self.running.address.to_string();
         let log = self.place.path().join(LOG);
-        self.running =
-            Listening::start(serve(&self.store, &self.model, self.settings, &address)?, &log).await?;
+        self.running = Listening::start(serve(&self.store, &self.plan, &address)?, &log).await?;
         Ok(())
     }
 
@@ -279,7 +270,7 @@ impl PrivateServer {
         let file = self.place.path().join("answer");
         fs::write(&file, answer)?;
         let mut command = program()?;
-        command.arg("bare").arg("--answer").arg(file).args(self.model.pace());
+        command.arg("bare").arg("--answer").arg(file).args(self.plan.model.pace());
         Listening::start(command, &self.place.path().join("log-of-bare")).await
     }
 
@@ -318,10 +309,12 @@ impl PrivateServer {
     }
 }
 
-fn serve(store: &Store, model: &Model, settings: &[(&str, &str)], listen: &str) -> Result<Command, Failed> {
+fn serve(store: &Store, plan: &Plan, listen: &str) -> Result<Command, Failed> {
     let mut command = program()?;
-    command.args(["serve", "--listen", listen, "--model", "synthetic"]);
-    command.args(store.arguments()).envs(model.settings()).envs(SETTINGS).envs(settings.iter().copied());
+    let model = if plan.answers_from_articles { "builtin" } else { "synthetic" };
+    command.args(["serve", "--listen", listen, "--model", model]);
+    command.args(store.arguments()).envs(plan.model.settings()).envs(SETTINGS);
+    command.envs(plan.settings.iter().copied());
     Ok(command)
 }
 

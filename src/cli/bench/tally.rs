@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{answer::Fault, client::AnswerWaits};
 
@@ -47,12 +47,32 @@ impl Waits {
     }
 }
 
+/// Where a curve of percentiles has its points, in percent: closer the nearer to the end.
+const CURVE: [f64; 15] =
+    [10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99, 99.999];
+
+impl Waits {
+    /// Percentiles and milliseconds, as far as there are waits enough beyond a point; the last is the longest wait.
+    pub(super) fn curve(&self) -> Vec<(f64, f64)> {
+        let Some(histogram) = self.0.as_ref().filter(|histogram| !histogram.is_empty()) else {
+            return Vec::new();
+        };
+        let count = histogram.len() as f64;
+        let last = 100.0 * (1.0 - 1.0 / (count + 1.0));
+        let known = CURVE.iter().take_while(|percent| **percent < last);
+        let at = |percent: f64| milliseconds(histogram.value_at_percentile(percent) as f64);
+        let mut curve: Vec<(f64, f64)> = known.map(|percent| (*percent, at(*percent))).collect();
+        curve.push(((last * 1e4).round() / 1e4, milliseconds(histogram.max() as f64)));
+        curve
+    }
+}
+
 fn milliseconds(microseconds: f64) -> f64 {
     microseconds.round() / 1_000.0
 }
 
 /// How waits are spread, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Spread {
     pub(super) mean: f64,
     pub(super) p50: f64,
@@ -121,6 +141,8 @@ pub(super) struct Tally {
     /// From asking for the rest of a stream until something came.
     pub(super) resumed: Waits,
     pub(super) resumes: u64,
+    /// Of single operations, where a request is made of several.
+    pub(super) operations: BTreeMap<&'static str, Waits>,
     /// Answers and words that ended while the clock ran, whenever they were asked for.
     pub(super) answers_in_time: u64,
     pub(super) words_in_time: u64,
@@ -139,6 +161,7 @@ impl Tally {
             completion: Waits::new(),
             resumed: Waits::new(),
             resumes: 0,
+            operations: BTreeMap::new(),
             answers_in_time: 0,
             words_in_time: 0,
         }
@@ -161,6 +184,9 @@ impl Tally {
                 waits.gaps.iter().for_each(|gap| self.between_tokens.record(*gap));
                 waits.resumes.iter().for_each(|wait| self.resumed.record(*wait));
                 self.resumes += waits.resumes.len() as u64;
+                for (operation, wait) in &waits.operations {
+                    self.operations.entry(operation).or_insert_with(Waits::new).record(*wait);
+                }
             }
             Err(failure) => self.blame(failure),
         }
@@ -194,5 +220,36 @@ impl Tally {
 
     pub(super) fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The smallest wait that so many percent do not exceed, by sorting.
+    fn nearest_rank(sorted: &[u64], percent: f64) -> f64 {
+        let rank = ((percent / 100.0 * sorted.len() as f64) - 1e-9).ceil().max(1.0) as usize;
+        sorted[rank - 1] as f64 / 1e3
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_those_of_the_sorted_waits(mut waits in prop::collection::vec(1..10_000_000u64, 1..400)) {
+            let mut recorded = Waits::new();
+            waits.iter().for_each(|wait| recorded.record(Duration::from_micros(*wait)));
+            waits.sort_unstable();
+            let spread = recorded.spread().unwrap();
+            for (percent, told) in [(50.0, spread.p50), (90.0, spread.p90), (95.0, spread.p95),
+                (99.0, spread.p99), (99.9, spread.p999), (100.0, spread.max)] {
+                let exact = nearest_rank(&waits, percent);
+                prop_assert!((told - exact).abs() <= exact * 0.002 + 0.001, "p{percent}: {told}, exactly {exact}");
+            }
+            let curve = recorded.curve();
+            prop_assert!(curve.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{curve:?}");
+            prop_assert_eq!(curve.last().unwrap().1, spread.max);
+        }
     }
 }

@@ -3,14 +3,16 @@
 //! The generator shares the machine with the server that it measures, so a piece of an answer costs one read and one
 //! copy here: no channel, no task of its own, no allocation.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use memchr::memmem;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A machine that takes longer to answer a knock is not there.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
@@ -56,10 +58,62 @@ enum Rest {
     UntilClosed,
 }
 
+/// Where a server listens, and whether it speaks TLS there.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub(super) socket: SocketAddr,
+    pub(super) tls: Option<Tls>,
+}
+
+/// Whom to trust, and who the server must prove to be.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    async fn open(address: &Address) -> io::Result<Self> {
+        let socket = TcpStream::connect(address.socket).await?;
+        socket.set_nodelay(true)?;
+        match &address.tls {
+            None => Ok(Self::Plain(socket)),
+            Some(Tls { config, name }) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Ok(Self::Tls(Box::new(connector.connect(name.clone(), socket).await?)))
+            }
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.write_all(bytes).await,
+            Self::Tls(socket) => {
+                socket.write_all(bytes).await?;
+                // What TLS holds back is sent with this.
+                socket.flush().await
+            }
+        }
+    }
+
+    async fn read_buf(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read_buf(into).await,
+            Self::Tls(socket) => socket.read_buf(into).await,
+        }
+    }
+}
+
 /// A connection on which one request is under way at most.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     input: Vec<u8>,
     /// How much of `input` was taken.
     at: usize,
@@ -68,11 +122,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, WireError> {
-        let socket = timeout(CONNECTED_WITHIN, TcpStream::connect(address))
+    pub(super) async fn open(address: &Address) -> Result<Self, WireError> {
+        let socket = timeout(CONNECTED_WITHIN, Socket::open(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        socket.set_nodelay(true)?;
         Ok(Self { socket, input: Vec::with_capacity(READ), at: 0, rest: Rest::Nothing, stays: true })
     }
 
@@ -85,6 +138,11 @@ impl Connection {
     pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Head, WireError> {
         self.socket.write_all(request).await?;
         self.head().await
+    }
+
+    /// Sends bytes on a connection that has become a WebSocket.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        Ok(self.socket.write_all(bytes).await?)
     }
 
     async fn head(&mut self) -> Result<Head, WireError> {
@@ -212,6 +270,8 @@ fn framing(status: u16, headers: &[httparse::Header<'_>]) -> Result<(Rest, bool)
     };
     let stays = !value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     let rest = match (value("transfer-encoding"), value("content-length")) {
+        // From here on it is another protocol.
+        _ if status == 101 => Rest::UntilClosed,
         _ if status == 204 || status == 304 => Rest::Nothing,
         (Some(encoding), _) if encoding.eq_ignore_ascii_case("chunked") => Rest::Size,
         (Some(_), _) => return Err(WireError::Foreign),
@@ -232,6 +292,10 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
+    fn plain(socket: SocketAddr) -> Address {
+        Address { socket, tls: None }
+    }
+
     /// What is read of an answer that comes in two pieces.
     async fn read(answer: &[u8], cut: usize) -> (u16, String, bool) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -247,7 +311,7 @@ mod tests {
             tokio::task::yield_now().await;
             socket.write_all(&answer[cut..]).await.unwrap();
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = Connection::open(&plain(address)).await.unwrap();
         let status = connection.ask(REQUEST).await.unwrap().status;
         let mut body = Vec::new();
         connection.body(&mut body).await.unwrap();
@@ -283,7 +347,7 @@ mod tests {
             socket.read_exact(&mut request).await.unwrap();
             socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\non").await.unwrap();
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = Connection::open(&plain(address)).await.unwrap();
         connection.ask(REQUEST).await.unwrap();
         let error = connection.body(&mut Vec::new()).await.unwrap_err();
         assert!(matches!(error, WireError::Io(_)), "{error}");

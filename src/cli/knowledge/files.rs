@@ -8,10 +8,10 @@ use super::place::{Failure, Refusal};
 use crate::article_file::ArticleFile;
 
 /// An article that was found: where, and the body to write or why there is none.
-pub(super) type Found = (String, Result<Value, Refusal>);
+pub(in crate::cli) type Found = (String, Result<Value, Refusal>);
 
 /// The articles of a folder, by their paths in it. What begins with a dot is not looked at.
-pub(super) fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
+pub(in crate::cli) fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -61,7 +61,7 @@ fn body(file: ArticleFile) -> Value {
 }
 
 /// The articles of a file with one JSON object per line.
-pub(super) fn lines(path: &Path) -> Result<Vec<Found>, Failure> {
+pub(in crate::cli) fn lines(path: &Path) -> Result<Vec<Found>, Failure> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let found = lines.map(|(number, line)| {

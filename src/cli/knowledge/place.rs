@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-pub(super) type Failure = Box<dyn Error + Send + Sync>;
+pub(in crate::cli) type Failure = Box<dyn Error + Send + Sync>;
 
 /// Beyond this a server is not slow but away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -58,9 +58,9 @@ pub(super) enum Place {
 
 /// Why one article was not taken; the next may be.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::cli) struct Refusal {
     pub(super) code: String,
-    pub(super) message: String,
+    pub(in crate::cli) message: String,
 }
 
 impl Where {

@@ -23,6 +23,11 @@ impl Client {
         Self::new(Address::fixed(address), Some(key.to_owned()))
     }
 
+    /// Its key, for other programs.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         let request = Request {
             address: self.address.clone(),

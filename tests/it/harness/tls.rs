@@ -25,6 +25,7 @@ use super::{Client, PATIENCE};
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     own: CertificateDer<'static>,
+    pem: String,
 }
 
 /// How long a certificate is good for.
@@ -57,8 +58,14 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let own = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), own }
+        let own = params.self_signed(&key).unwrap();
+        let (own, pem) = (own.der().clone(), own.pem());
+        Self { issuer: Issuer::new(params, key), own, pem }
+    }
+
+    /// Writes its own certificate: what a client is to trust.
+    pub(crate) fn write(&self, file: &Path) {
+        fs::write(file, &self.pem).unwrap();
     }
 
     /// Writes a new certificate for `localhost`, with its key.

@@ -5,6 +5,9 @@ use std::fmt;
 use super::{Ratio, Report, Server};
 use crate::cli::bench::{
     hooks::{Drained, Told},
+    html::text::known,
+    knowledge::Learned,
+    ramp::Ramp,
     tally::Spread,
 };
 
@@ -39,6 +42,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, completed, errors, wrong, .. } = self;
         let clients = match (self.concurrency, self.rate) {
+            _ if self.ramp.is_some() => "rising rates".to_owned(),
             (Some(clients), _) => format!("{clients} clients"),
             (None, rate) => format!("{} requests per second", number(rate)),
         };
@@ -50,7 +54,8 @@ impl fmt::Display for Report {
         self.errors_by_kind.iter().try_for_each(|(kind, count)| writeln!(f, "  error  {kind}: {count}"))?;
         self.faults.iter().try_for_each(|fault| writeln!(f, "  wrong  {fault}"))?;
         if self.completion_ms.is_some() {
-            writeln!(f, "{} answers/s, {} words/s\n", self.requests_per_second, self.tokens_per_second)?;
+            let at = if self.ramp.is_some() { "at the knee: " } else { "" };
+            writeln!(f, "{at}{} answers/s, {} words/s\n", self.requests_per_second, self.tokens_per_second)?;
             self.waits(f)?;
         }
         if self.resumes > 0 {
@@ -62,6 +67,12 @@ impl fmt::Display for Report {
         }
         if let Some(idle) = &self.idle {
             write!(f, "{idle}")?;
+        }
+        if let Some(learned) = &self.knowledge {
+            write!(f, "{learned}")?;
+        }
+        if let Some(ramp) = &self.ramp {
+            write!(f, "{ramp}")?;
         }
         if let Some(told) = &self.webhooks {
             write!(f, "{told}")?;
@@ -82,6 +93,49 @@ impl fmt::Display for Report {
             writeln!(f, "load average {load}, {} s of CPU for the generator", self.generator_cpu_seconds)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        waits(f, "article searchable", self.write_ms)?;
+        waits(f, "search", self.search_ms)?;
+        waits(f, "answer", self.answer_ms)?;
+        let Self { articles, import_seconds, written, .. } = self;
+        writeln!(
+            f,
+            "\n{articles} articles were imported in {import_seconds} s, {written} more were written and changed"
+        )?;
+        match self.given_found {
+            Some(share) => {
+                writeln!(f, "{:.1} % of searches for a title had its article among ten", share * 100.0)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Ramp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["offered/s", "answered/s", "first p50", "first p99", "end p99", "CPU", "MiB", "errors"];
+        writeln!(f)?;
+        head.iter().try_for_each(|name| write!(f, "{name:>11}"))?;
+        writeln!(f)?;
+        for step in &self.steps {
+            let cells = [
+                known(Some(step.offered_per_second)),
+                known(Some(step.achieved_per_second)),
+                known(step.first_token_ms.map(|spread| spread.p50)),
+                known(step.first_token_ms.map(|spread| spread.p99)),
+                known(step.completion_ms.map(|spread| spread.p99)),
+                known(step.cpu_cores),
+                known(step.rss_mib),
+                step.errors.to_string(),
+            ];
+            cells.iter().try_for_each(|cell| write!(f, "{cell:>11}"))?;
+            writeln!(f, "  {}", step.falls_behind.as_deref().unwrap_or_default())?;
+        }
+        writeln!(f, "{}", self.in_words())
     }
 }
 
