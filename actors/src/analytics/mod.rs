@@ -15,6 +15,8 @@ mod histogram;
 pub mod rehearsal;
 mod sql;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod zones;
 
 use std::{

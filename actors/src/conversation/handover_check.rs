@@ -34,6 +34,9 @@ const DEPTH: usize = 6;
 const NOW: Timestamp = Timestamp(1_000);
 const TIMEOUT_MS: i64 = 1_000;
 
+/// When whatever has a deadline is due.
+const DUE: Timestamp = Timestamp(NOW.0 + TIMEOUT_MS);
+
 /// Everything that can be done to a handover or matters to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {
@@ -45,6 +48,8 @@ enum Does {
     Return,
     Close,
     Cancel,
+    /// The timer looks before the time is up.
+    TooEarly,
     TimeIsUp,
     Complete,
     /// The customer says something; if it is answered, the answer begins.
@@ -60,19 +65,20 @@ enum Does {
 }
 
 /// The operations of the table.
-const VERBS: [Does; 9] = [
+const VERBS: [Does; 10] = [
     Does::Request,
     Does::Accept("Ada"),
     Does::Accept("Bob"),
     Does::Return,
     Does::Close,
     Does::Cancel,
+    Does::TooEarly,
     Does::TimeIsUp,
     Does::Complete,
     Does::Message,
 ];
 
-const ALL: [Does; 16] = [
+const ALL: [Does; 17] = [
     Does::Request,
     Does::RequestAndAccept("Ada"),
     Does::Accept("Ada"),
@@ -81,6 +87,7 @@ const ALL: [Does; 16] = [
     Does::Return,
     Does::Close,
     Does::Cancel,
+    Does::TooEarly,
     Does::TimeIsUp,
     Does::Complete,
     Does::Message,
@@ -254,6 +261,8 @@ impl Table {
                 "cancelled" => done(none()),
                 _ => refused,
             },
+            Does::TooEarly if self.state() == "none" => None,
+            Does::TooEarly => done(none()),
             Does::TimeIsUp => match self.state() {
                 "none" => None,
                 "requested" => {
@@ -355,15 +364,13 @@ impl World {
         };
         let key = (OrgId::generate(), ConversationId::generate());
         let begun = NewConversation { key, details: Details::default(), message: None, idempotency: None };
-        world.command(Command::Start(Box::new(begun)), false);
+        world.command(Command::Start(Box::new(begun)), NOW, false);
         world.settle();
         world
     }
 
-    fn command(&mut self, command: Command, repeat: bool) {
+    fn command(&mut self, command: Command, at: Timestamp, repeat: bool) {
         self.replies.push(None);
-        // Late enough for whatever has a deadline to be due.
-        let at = NOW.plus_ms(TIMEOUT_MS);
         self.machine.command(self.replies.len() - 1, command, at, repeat);
         self.carry_out();
     }
@@ -456,7 +463,7 @@ impl World {
             Does::Return => return verb(Verb::Return { note: None }),
             Does::Close => return verb(Verb::Close { resolution: None }),
             Does::Cancel => return verb(Verb::Cancel),
-            Does::TimeIsUp => return verb(Verb::Expire),
+            Does::TooEarly | Does::TimeIsUp => return verb(Verb::Expire),
             Does::Complete => {
                 Command::Complete { resolution: None, by: None, quiet_since: None, idempotency: None }
             }
@@ -472,14 +479,15 @@ impl World {
             self.model_ends(does);
             return DONE;
         };
-        self.command(command.clone(), false);
+        let at = if does == Does::TooEarly { DUE.plus_ms(-1) } else { DUE };
+        self.command(command.clone(), at, false);
         if way != Way::Stored && self.committing {
             if way == Way::CrashAfter {
                 self.store_what_is_in_flight();
             }
             self.reload();
             self.settle();
-            self.command(command, true);
+            self.command(command, at, true);
         }
         self.settle();
         if does == Does::Message
@@ -529,6 +537,10 @@ impl World {
                 self.handovers.get(&id),
                 "row and conversation agree"
             );
+        }
+        for handover in self.handovers.values() {
+            let was_accepted = handover.accepted_at.is_some();
+            assert!(!(was_accepted && handover.expires_at.is_some()), "what a person has does not expire");
         }
         let silent = conversation.owner == Owner::Human;
         assert!(!silent || conversation.active_turn_id.is_none(), "no turn runs while a person has it");
@@ -702,7 +714,7 @@ fn an_accept_that_cannot_be_stored_leaves_the_owner_and_ends_the_turn_as_stopped
         world.does(does, Way::Stored);
     }
     let accept = world.command_of(Does::Accept("Ada")).expect("there is one to accept");
-    world.command(accept, false);
+    world.command(accept, DUE, false);
     assert!(world.committing);
     world.committing = false;
     let away: Result<(), _> = Err(sqlx::Error::PoolClosed).attempting("commit");
