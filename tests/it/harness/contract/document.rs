@@ -25,7 +25,7 @@ pub(super) struct Document {
 
 /// Where an operation stands in the document.
 pub(super) struct Operation {
-    place: String,
+    pub(super) place: String,
 }
 
 impl Operation {
@@ -75,8 +75,13 @@ impl Document {
                 let place = schema.replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
                 let refers = serde_json::json!({ "$ref": format!("{NAME}#{place}") });
                 let options =
-                    jsonschema::options().with_draft(Draft::Draft202012).with_registry(&self.registry);
-                Arc::new(options.build(&refers).unwrap_or_else(|error| panic!("{schema}: {error}")))
+                    jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+                Arc::new(
+                    options
+                        .with_registry(&self.registry)
+                        .build(&refers)
+                        .unwrap_or_else(|error| panic!("{schema}: {error}")),
+                )
             }));
         if validator.is_valid(value) {
             return Ok(());
@@ -122,29 +127,39 @@ impl Document {
         templates.filter(|template| matches(template)).min_by_key(|template| template.matches('{').count())
     }
 
-    /// The parameters that are described at that place.
-    pub(super) fn parameters(&self, place: &str) -> Vec<&Value> {
-        let described = self.json.pointer(&format!("{place}/parameters")).and_then(Value::as_array);
-        let each = (0..described.map_or(0, Vec::len)).map(|at| format!("{place}/parameters/{at}"));
-        each.map(|at| self.resolved(&at).unwrap_or_else(|| panic!("{at} leads nowhere")).1).collect()
+    /// The parameters of an operation, each with where it is described.
+    pub(super) fn parameters(&self, operation: &Operation) -> Vec<(String, &Value)> {
+        let (path, _) = operation.place.rsplit_once('/').unwrap_or_default();
+        let each = [path, &operation.place].into_iter().flat_map(|place| {
+            let described = self.json.pointer(&format!("{place}/parameters")).and_then(Value::as_array);
+            (0..described.map_or(0, Vec::len)).map(move |at| format!("{place}/parameters/{at}"))
+        });
+        each.map(|at| self.resolved(&at).unwrap_or_else(|| panic!("{at} leads nowhere"))).collect()
     }
 
-    /// The names that an operation takes in the query; `*` where it takes any.
-    pub(super) fn query_parameters(&self, operation: &Operation) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .parameters(&operation.place)
-            .into_iter()
-            .filter(|parameter| parameter["in"] == "query")
-            .map(|parameter| {
-                let takes_any = parameter["schema"]["type"] == "object" && parameter["style"] == "form";
-                if takes_any { "*".to_owned() } else { parameter["name"].as_str().unwrap().to_owned() }
-            })
-            .collect();
-        // A ticket is a credential that stands in the query.
+    /// Does that kind of credential open it?
+    pub(super) fn opens_with(&self, operation: &Operation, kind: &str) -> bool {
         let security = self.json.pointer(&operation.at(&["security"])).and_then(Value::as_array);
-        if security.is_some_and(|all| all.iter().any(|one| one.get("streamTicket").is_some())) {
-            names.push("ticket".to_owned());
+        security.is_some_and(|all| all.iter().any(|one| one.get(kind).is_some()))
+    }
+
+    /// Is a text, as it stands in a query or a header, as the schema there says? `times` is how often it is given.
+    pub(super) fn takes(&self, schema: &str, text: &str, times: usize) -> Result<(), String> {
+        let (place, described) =
+            self.resolved(schema).ok_or_else(|| format!("there is no schema at {schema}"))?;
+        if described["type"] == "array" {
+            let each = format!("{place}/items");
+            return text.split(',').try_for_each(|one| self.takes(&each, one, 1));
         }
-        names
+        if times > 1 {
+            return Err("it is given more than once".to_owned());
+        }
+        let kind = described["type"].as_str().unwrap_or_default();
+        let value = match serde_json::from_str(text) {
+            Ok(value @ Value::Number(_)) if ["integer", "number"].contains(&kind) => value,
+            Ok(value @ Value::Bool(_)) if kind == "boolean" => value,
+            _ => text.into(),
+        };
+        self.is_valid(&place, &value)
     }
 }

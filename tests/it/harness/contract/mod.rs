@@ -5,11 +5,12 @@
 
 mod document;
 mod operations;
+mod requests;
 mod said;
 
 use serde_json::Value;
 
-use self::document::{DOCUMENT, Document, Operation};
+use self::document::{DOCUMENT, Document};
 pub(crate) use self::operations::{hold_examples, operations, scopes};
 pub(super) use self::said::{Said, Saying};
 
@@ -115,8 +116,15 @@ fn judge(
     let response = operation.at(&["responses", &status.to_string()]);
     let (place, response) = document.resolved(&response).ok_or("the operation has no such status")?;
     judge_headers(document, &place, response, headers)?;
-    if (200..300).contains(&status) {
-        judge_request(document, &operation, said)?;
+    match status {
+        200..300 => requests::judge_taken(document, &operation, said)?,
+        400 => requests::judge_refused(
+            document,
+            &operation,
+            said,
+            json.as_ref().map_or(&Value::Null, |json| &json["error"]),
+        )?,
+        _ => {}
     }
     judge_body(document, &place, response, headers, body, said)
 }
@@ -230,22 +238,6 @@ fn judge_body(
         }
         _ => document.is_valid(&schema, &String::from_utf8_lossy(body).into()),
     }
-}
-
-/// What was taken was documented: the document is no stricter than the server.
-fn judge_request(document: &Document, operation: &Operation, said: &Said) -> Result<(), String> {
-    let known = document.query_parameters(operation);
-    for name in said.parameters() {
-        let is_known = known.iter().any(|known| known == "*" || *known == name);
-        if !is_known {
-            return Err(format!("it took the query parameter `{name}`, which is not documented"));
-        }
-    }
-    let Some(json) = said.json() else { return Ok(()) };
-    let schema = operation.at(&["requestBody", "content", "application/json", "schema"]);
-    document
-        .is_valid(&schema, &json)
-        .map_err(|wrong| format!("it took a body that is not documented: {wrong}"))
 }
 
 fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {

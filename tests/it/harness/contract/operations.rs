@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::document::{DOCUMENT, pointer};
+use super::document::{DOCUMENT, Operation, pointer};
 use crate::harness::{Client, Request};
 
 /// The digits of an id that nothing has.
@@ -83,10 +83,7 @@ pub(crate) fn operations() -> Vec<Driven> {
                 needs_credential: !security.is_empty() && !security.contains(&json!({})),
                 streams: method == "get"
                     && operation["responses"]["200"]["content"].get("text/event-stream").is_some(),
-                path: filled(
-                    template,
-                    &[pointer(&["paths", template]), pointer(&["paths", template, method])],
-                ),
+                path: filled(template, &Operation { place: pointer(&["paths", template, method]) }),
             });
         }
     }
@@ -99,10 +96,10 @@ pub(crate) fn scopes() -> Vec<String> {
     all.iter().map(|scope| scope.as_str().unwrap().to_owned()).collect()
 }
 
-/// A path of that template; the parameters are described at one of the places.
-fn filled(template: &str, places: &[String]) -> String {
+/// A path of that template.
+fn filled(template: &str, operation: &Operation) -> String {
     let mut path = template.to_owned();
-    for parameter in places.iter().flat_map(|place| DOCUMENT.parameters(place)) {
+    for (_, parameter) in DOCUMENT.parameters(operation) {
         if parameter["in"] != "path" {
             continue;
         }

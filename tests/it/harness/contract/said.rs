@@ -20,7 +20,7 @@ pub(in crate::harness) struct Saying {
 pub(in crate::harness) struct Said {
     pub(super) method: String,
     target: String,
-    content_type: String,
+    headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ impl Saying {
                 let said = Said {
                     method: method.to_owned(),
                     target: target.to_owned(),
-                    content_type: value("content-type").unwrap_or_default(),
+                    headers: request.headers.iter().map(text).collect(),
                     body: body.to_vec(),
                 };
                 Some((said, end))
@@ -78,26 +78,40 @@ impl Saying {
     }
 }
 
+fn text(header: &httparse::Header<'_>) -> (String, String) {
+    (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())
+}
+
 impl Said {
     /// Without the query.
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or(&self.target)
     }
 
-    /// The names in the query, without what stands in brackets.
-    pub(super) fn parameters(&self) -> Vec<String> {
+    /// The pairs of the query.
+    pub(super) fn query(&self) -> Vec<(String, String)> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        let named = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let name = pair.split('=').next().unwrap_or(pair);
-            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
-            name.split('[').next().unwrap_or(&name).to_owned()
-        });
-        named.collect()
+        let decoded = |text: &str| {
+            let spaced = text.replace('+', " ");
+            percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (decoded(name), decoded(value)))
+            .collect()
+    }
+
+    /// The first header of that name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Its body, if that is JSON.
     pub(super) fn json(&self) -> Option<Value> {
-        let kind = self.content_type.split(';').next().unwrap_or_default().trim();
+        let kind =
+            self.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_json = kind == "application/json" || kind.ends_with("+json");
         is_json.then(|| serde_json::from_slice(&self.body).ok())?
     }
