@@ -32,6 +32,20 @@ fn everyone_may_read_the_document_and_keep_it() {
     }
 }
 
+/// A word that JSON Schema gives no such meaning would be passed over in silence.
+#[test]
+fn every_shared_schema_is_one_of_json_schema_2020_12() {
+    let server = Server::start();
+    let document = server.client().get(PATH).status(200);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert!(schemas.len() > 100, "only {} schemas were found", schemas.len());
+    for (name, schema) in schemas {
+        if let Err(wrong) = jsonschema::draft202012::meta::validate(schema) {
+            panic!("{name} is no schema: {wrong}");
+        }
+    }
+}
+
 #[test]
 fn every_example_is_as_its_schema_says() {
     let checked = contract::hold_examples();
