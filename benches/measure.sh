@@ -47,5 +47,7 @@ measure 10-restart 10 'Kills under load' --scenario restart
 measure 11-idle 5 'Idle streams, and a restart under them' --scenario idle --concurrency "$idle"
 measure 12-webhooks 8 'Webhook deliveries, beside a bare loop' --scenario webhooks --backlog "$backlog" --against-bare
 
+# Plots of runs that there are no more.
+rm -f docs/benchmarks/*.svg
 "$program" bench page --out docs/benchmarks.md "${reports[@]}"
 printf '%4s s  docs/benchmarks.md is written\n' "$SECONDS"

@@ -5,6 +5,7 @@
 
 mod ai_sdk;
 mod analytics;
+mod analytics_fold;
 mod answers;
 mod architecture;
 mod audit;

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Events folded in one transaction: what they touch is written within some milliseconds, which other commits wait for.
-pub(super) const EVENTS_AT_ONCE: usize = 2_000;
+const EVENTS_AT_ONCE: usize = 2_000;
 
 /// Conflicts in a row after which the fold gives up until it is woken again.
 const ROUNDS: usize = 8;

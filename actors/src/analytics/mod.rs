@@ -15,8 +15,6 @@ mod histogram;
 pub mod rehearsal;
 mod sql;
 mod tally;
-#[cfg(test)]
-mod tests;
 mod zones;
 
 use std::{
