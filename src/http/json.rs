@@ -298,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_have_a_point() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Numbers {
+            whole: Option<u32>,
+            signed: i64,
+            share: f64,
+        }
+        let read = |body: &str| parse::<Numbers>(body.as_bytes());
+        let numbers = read(r#"{"whole":30.0,"signed":-2e3,"share":1.0}"#).expect("taken");
+        assert_eq!(numbers, Numbers { whole: Some(30), signed: -2_000, share: 1.0 });
+        for other in ["30.5", "-1.0", "1e300", "4294967296.0"] {
+            let body = format!(r#"{{"whole":{other},"signed":1,"share":0.5}}"#);
+            assert_eq!(read(&body).expect_err(other).code(), "invalid_field");
+        }
+    }
+
+    #[test]
     fn depth_is_counted_outside_strings() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = |depth| format!(r#"{{"costumer":{}}}"#, nested(depth));

@@ -5,7 +5,8 @@
 #   bash tests/clients/install.sh DIR [PROGRAM…]    DIR is made; what is there already for the same pins is used again
 #
 # Python, Node and each PROGRAM (chromium, promtool) come from this machine or, where they are missing, from Debian's
-# packages. Nothing is skipped: where they cannot be had, this fails and says why.
+# packages. PROGRAM schemathesis is an environment of its own, DIR/schemathesis, since it needs other versions of what the
+# clients stand on. Nothing is skipped: where they cannot be had, this fails and says why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 into=${1:?say where to install: bash tests/clients/install.sh DIR [PROGRAM…]}
@@ -24,6 +25,7 @@ for program in "$@"; do
   case $program in
     chromium) package=chromium ;;
     promtool) package=prometheus ;;
+    schemathesis) continue ;;
     *) fail "it is not known where $program comes from" ;;
   esac
   command -v "$program" >/dev/null || missing+=("$package")
@@ -40,18 +42,28 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2 || fail "Debian's ${missing[*]} cannot be had"
 fi
 
+# A Python environment with what the file of pins names, and nothing else.
+environment() {
+  python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$2"
+}
+
 # Other pins are another folder, so what was installed is never changed under a test that uses it.
-pins=$(cat "$here"/requirements.txt "$here"/package.json "$here"/package-lock.json | cksum | cut -d ' ' -f 1)
+others=$here/../schemathesis/requirements.txt
+pins=$(cat "$here"/requirements.txt "$here"/package.json "$here"/package-lock.json "$others" | cksum | cut -d ' ' -f 1)
 place=$into/clients-$pins
 if [ ! -e "$place/complete" ]; then
   rm -rf "$place"
   mkdir -p "$place/node"
   {
-    python3 -m venv "$place/python"
-    "$place/python/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt"
+    environment "$place/python" "$here/requirements.txt"
     cp "$here/package.json" "$here/package-lock.json" "$place/node/"
     (cd "$place/node" && npm ci --ignore-scripts --no-audit --no-fund)
   } >&2 || fail "the clients could not be installed"
   : >"$place/complete"
+fi
+if [[ " $* " == *" schemathesis "* ]] && [ ! -e "$place/schemathesis/complete" ]; then
+  rm -rf "$place/schemathesis"
+  environment "$place/schemathesis" "$others" >&2 || fail "Schemathesis could not be installed"
+  : >"$place/schemathesis/complete"
 fi
 printf '%s\n' "$place"

@@ -55,7 +55,7 @@ struct Plain {
     ids: HashMap<String, String>,
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "req_",
     "org_",
     "key_",
@@ -68,11 +68,12 @@ const KINDS: [&str; 13] = [
     "evt_",
     "dlv_",
     "imp_",
+    "aud_",
     "chatcmpl-",
 ];
 
 /// Fields that hold a secret, or a position that only its server can read.
-const OPAQUE: [(&str, &str); 6] = [
+const OPAQUE: [(&str, &str); 8] = [
     // Of another version, another.
     ("system_fingerprint", "openclaw-EXAMPLE"),
     ("token", "oc_ct_EXAMPLE"),
@@ -80,7 +81,15 @@ const OPAQUE: [(&str, &str); 6] = [
     ("next_cursor", "EXAMPLE"),
     ("masked", "oc_live_…"),
     ("secret", "EXAMPLE"),
+    ("primary_key", "EXAMPLE"),
+    ("secondary_key", "EXAMPLE"),
 ];
+
+/// Numbers that are measured.
+const MEASURED: [&str; 3] = ["p50", "p95", "average_duration_seconds"];
+
+/// Fields that hold a day.
+const DAYS: [&str; 3] = ["from", "to", "period_start"];
 
 const BODY_LEN: usize = 26;
 
@@ -92,7 +101,7 @@ impl Plain {
             }
             Value::Array(items) => items.iter().map(|item| self.of(name, item)).collect(),
             Value::String(text) => self.text(name, text).into(),
-            Value::Number(_) if name.ends_with("_ms") => json!(12),
+            Value::Number(_) if name.ends_with("_ms") || MEASURED.contains(&name) => json!(12),
             Value::Number(_) if name == "created" => json!(1_793_700_000),
             other => other.clone(),
         }
@@ -104,6 +113,9 @@ impl Plain {
             let prefix =
                 ["oc_live_", "oc_pub_", "oc_ct_", "whsec_"].iter().find(|prefix| text.starts_with(**prefix));
             return prefix.map_or((*plain).to_owned(), |prefix| format!("{prefix}EXAMPLE"));
+        }
+        if DAYS.contains(&name) {
+            return "2026-11-02".to_owned();
         }
         let is_time = text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
         if is_time {
@@ -137,7 +149,7 @@ impl Plain {
 }
 
 /// A shop with an article, whose answers are its words.
-fn shop() -> (Server, Organization) {
+pub(crate) fn shop() -> (Server, Organization) {
     let server = Server::with(&[("model.providers", "builtin")]);
     let org = server.organization();
     let parcels = json!({
@@ -225,6 +237,11 @@ fn examples_of_dialects_are_what_the_server_answers() {
     let completed = org.post("/v1/chat/completions", new.clone()).status(200);
     examples.take("chat_completion_request", "A question", &new);
     examples.take("chat_completion", "Answered from an article", completed.json());
+    let said =
+        json!({"id": "m-1", "role": "user", "parts": [{"type": "text", "text": "Where is my parcel?"}]});
+    let new = json!({"id": "chat-1", "messages": [said]});
+    org.post("/v1/ai-sdk", new.clone()).status(200);
+    examples.take("ui_message_request", "As `useChat` asks", &new);
     examples.hold();
 }
 

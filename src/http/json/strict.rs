@@ -15,6 +15,9 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+/// 2⁵³: up to here a float tells each whole number from the next.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A deserializer, a visitor or a seed under these rules.
 pub(super) struct Strict<T>(pub(super) T);
 
@@ -87,8 +90,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     scalars! {
-        visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64)
+        visit_bool(bool) visit_i64(i64) visit_u64(u64)
         visit_str(&str) visit_borrowed_str(&'de str) visit_string(String)
+    }
+
+    /// `30.0` is the number 30: JSON has one kind of number, and some languages write all of them so.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "it is whole, and no larger than what a float counts exactly"
+    )]
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        if value.fract() != 0.0 || value.abs() > MOST_EXACT {
+            return self.0.visit_f64(value);
+        }
+        match u64::try_from(value as i64) {
+            Ok(whole) => self.0.visit_u64(whole),
+            Err(_) => self.0.visit_i64(value as i64),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {

@@ -19,6 +19,14 @@ impl Clients {
         Self::with(&["chromium"])
     }
 
+    /// Schemathesis, on a file of `tests/schemathesis/`.
+    pub(crate) fn schemathesis() -> Command {
+        let own = Self::with(&["schemathesis"]);
+        let mut command = Command::new(own.0.join("schemathesis/bin/schemathesis"));
+        command.current_dir(root().join("tests/schemathesis"));
+        command
+    }
+
     fn with(programs: &[&str]) -> Self {
         let install = root().join("tests/clients/install.sh");
         let output = Command::new("bash")

@@ -38,7 +38,7 @@ pub(super) fn judge_refused(
 }
 
 /// Rules that no schema says: of more than one value, of what there is, of what time it is.
-const NO_SCHEMA_SAYS: [&str; 21] = [
+const NO_SCHEMA_SAYS: [&str; 24] = [
     "must not hold the character NUL",
     "it must be one of `GET /v1/models`",
     "at least one must be of the role `user`",
@@ -50,6 +50,10 @@ const NO_SCHEMA_SAYS: [&str; 21] = [
     // Of the last of them only.
     "files are not supported",
     "must be an IANA time zone",
+    // What an address is says a parser.
+    "must be an address such as https://example.com/hooks",
+    "must name a host",
+    "must have a port from 1 to 65535",
     "must not be later than `to`",
     "it must be a date",
     "must be later than since",
