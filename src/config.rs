@@ -95,6 +95,9 @@ pub struct Server {
     pub workers: usize,
     /// Connections served at once; those beyond get a 503. 0 is what the process's file limit allows.
     pub max_connections: usize,
+    /// How often a WebSocket's client is asked whether it is there. Proxies cut what is silent for a minute, some for
+    /// half of one.
+    pub websocket_ping_seconds: NonZeroU32,
 }
 
 impl Default for Server {
@@ -110,11 +113,18 @@ impl Default for Server {
             metrics_token: None,
             workers: 0,
             max_connections: 0,
+            websocket_ping_seconds: whole(15),
         }
     }
 }
 
 impl Server {
+    /// As a duration.
+    #[must_use]
+    pub fn websocket_ping_every(&self) -> Duration {
+        Duration::from_secs(u64::from(self.websocket_ping_seconds.get()))
+    }
+
     /// Is it a proxy that is believed?
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {

@@ -160,6 +160,11 @@ impl ApiError {
         )
         .param(name.as_str())
     }
+
+    /// What was asked for is spoken in another version of its protocol, which a header names.
+    pub fn upgrade_required(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, code, message)
+    }
 }
 
 /// 409, 412, 422: the state of things does not allow it.

@@ -406,4 +406,4 @@ fn draw_retry() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

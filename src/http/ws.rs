@@ -5,25 +5,19 @@
 
 mod batches;
 mod command;
-mod guard;
+mod handshake;
+mod incoming;
 
-use std::{
-    collections::HashMap,
-    rc::Rc,
-    str,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, rc::Rc, str};
 
 use actix::prelude::*;
-use actix_http::ws::Item;
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use actix_web_actors::ws::{
-    CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder,
-};
+use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext};
 use bytes::BytesMut;
+use futures_util::stream;
 use openclaw_actors::{
     conversation::{
         directory::Opened,
@@ -38,7 +32,7 @@ use tokio::sync::Mutex;
 use self::{
     batches::{Batch, Batches},
     command::{Done, carry_out},
-    guard::Guarded,
+    incoming::{Incoming, Said},
 };
 use super::{
     auth::{Caller, ReadConversations, StreamParty},
@@ -55,11 +49,8 @@ use crate::server::Parts;
 /// As large as a request's body may be.
 const LARGEST_FRAME: usize = 1 << 20;
 
-/// Proxies cut what is silent for a minute, some for half of one.
-const PING_EVERY: Duration = Duration::from_secs(15);
-
-/// Three pings without an answer: nobody is there.
-const SILENT_FOR: Duration = Duration::from_secs(50);
+/// Pings without an answer before it is taken that nobody is there: one or two get lost where a telephone changes cells.
+const PINGS_UNANSWERED: u32 = 3;
 
 /// Commands of one socket under way at once. A person has one; more than this is a client gone wrong.
 const MOST_UNDER_WAY: usize = 16;
@@ -73,6 +64,7 @@ pub(super) async fn open(
     payload: Payload,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
+    let mut answer = handshake::accept(&request)?;
     let cursor = parameters.cursor(request.headers())?;
     if parts.stopping.is_announced() {
         return Err(ApiError::unavailable());
@@ -91,17 +83,14 @@ pub(super) async fn open(
         caller,
         key,
         json,
-        batches: Some(Batches::new(*reader, active)),
-        heard_at: Instant::now(),
-        parts_heard: BytesMut::new(),
+        sources: Some((Batches::new(*reader, active), Incoming::new(payload, LARGEST_FRAME))),
+        unanswered: 0,
         under_way: 0,
         in_order: Rc::default(),
         stops: HashMap::new(),
     };
-    // What a handshake lacks is the client's doing.
-    let guarded = Guarded::new(payload, LARGEST_FRAME);
-    let response = WsResponseBuilder::new(socket, &request, guarded).frame_size(LARGEST_FRAME).start();
-    response.map_err(|error| ApiError::bad_request("invalid_handshake", error.to_string()))
+    // What the framework would read by itself is read by [`Incoming`].
+    Ok(answer.streaming(WebsocketContext::create(socket, stream::pending())))
 }
 
 /// One open WebSocket.
@@ -110,11 +99,10 @@ struct Socket {
     caller: Caller<ReadConversations>,
     key: ConversationKey,
     json: JsonFrames,
-    /// Until the actor starts to read them.
-    batches: Option<Batches>,
-    heard_at: Instant,
-    /// Of a message that comes in parts.
-    parts_heard: BytesMut,
+    /// What is to be sent and what is said, until the actor starts to read them.
+    sources: Option<(Batches, Incoming<Payload>)>,
+    /// Pings since the client was last heard.
+    unanswered: u32,
     under_way: usize,
     /// Held while it is looked up what the caller may do, so that no command overtakes another there.
     in_order: Rc<Mutex<()>>,
@@ -126,15 +114,17 @@ impl Actor for Socket {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(batches) = self.batches.take() {
+        if let Some((batches, incoming)) = self.sources.take() {
             ctx.add_stream(batches);
+            ctx.add_stream(incoming);
         }
-        ctx.run_interval(PING_EVERY, |socket, ctx| {
-            if socket.heard_at.elapsed() >= SILENT_FOR {
-                ctx.stop();
-            } else {
-                ctx.ping(b"");
+        let ping_every = self.parts.config.server.websocket_ping_every();
+        ctx.run_interval(ping_every, |socket, ctx| {
+            if socket.unanswered >= PINGS_UNANSWERED {
+                return ctx.stop();
             }
+            socket.unanswered += 1;
+            ctx.ping(b"");
         });
     }
 }
@@ -210,6 +200,7 @@ fn text(json: &[u8], ctx: &mut WebsocketContext<Socket>) {
     ctx.text(str::from_utf8(json).unwrap_or_default().to_owned());
 }
 
+/// The connection goes on for a moment and drops what comes, so that this arrives (`GOODBYE_WITHIN`).
 fn close(code: CloseCode, ctx: &mut WebsocketContext<Socket>) {
     ctx.close(Some(CloseReason::from(code)));
     ctx.stop();
@@ -221,42 +212,23 @@ fn add_cursor(json: &mut BytesMut, cursor: Cursor) {
     json.extend_from_slice(format!(",\"cursor\":\"{cursor}\"}}").as_bytes());
 }
 
-impl Socket {
-    /// Browsers send a long message in parts.
-    fn gather(&mut self, part: Item, ctx: &mut WebsocketContext<Self>) {
-        let (part, is_last) = match part {
-            Item::FirstBinary(_) => return close(CloseCode::Unsupported, ctx),
-            Item::FirstText(part) | Item::Continue(part) => (part, false),
-            Item::Last(part) => (part, true),
-        };
-        if self.parts_heard.len() + part.len() > LARGEST_FRAME {
-            return close(CloseCode::Size, ctx);
-        }
-        self.parts_heard.extend_from_slice(&part);
-        if is_last {
-            let words = std::mem::take(&mut self.parts_heard);
-            self.command(&words, ctx);
+impl StreamHandler<Said> for Socket {
+    fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+        self.unanswered = 0;
+        match said {
+            Said::Close(reason) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Said::Text(words) => self.command(words.as_bytes(), ctx),
+            Said::Ping(payload) => ctx.pong(&payload),
+            Said::Pong => {}
+            Said::Wrong(code) => close(code, ctx),
         }
     }
 }
 
+/// Required by the framework, which is given nothing to read.
 impl StreamHandler<Result<Message, ProtocolError>> for Socket {
-    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
-        self.heard_at = Instant::now();
-        match message {
-            Ok(Message::Text(words)) => self.command(words.as_bytes(), ctx),
-            Ok(Message::Ping(payload)) => ctx.pong(&payload),
-            Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Binary(_)) => close(CloseCode::Unsupported, ctx),
-            Ok(Message::Continuation(part)) => self.gather(part, ctx),
-            Ok(Message::Close(reason)) => {
-                ctx.close(reason);
-                ctx.stop();
-            }
-            Err(ProtocolError::Overflow) => close(CloseCode::Size, ctx),
-            // Text that is not UTF-8 comes as such.
-            Err(ProtocolError::Io(_)) => close(CloseCode::Invalid, ctx),
-            Err(_) => close(CloseCode::Protocol, ctx),
-        }
-    }
+    fn handle(&mut self, _: Result<Message, ProtocolError>, _: &mut Self::Context) {}
 }

@@ -17,6 +17,7 @@ use crate::{
             Act, Asked, DONE, Upstream, answers, chunk, delta, end, event, finish, says, stream_head, streams,
         },
     },
+    talk::Talk,
     upstream::{server_with, stock},
 };
 
@@ -129,4 +130,22 @@ fn httpx_sse_reads_a_stream_that_is_cut_over_and_over() {
 fn eventsource_parser_reads_a_stream_that_is_cut_over_and_over() {
     let server = paced();
     runs("eventsource_parser.mjs", &server, &server.organization().primary_key, &[]);
+}
+
+/// A conversation for a client of its WebSocket.
+fn talks_over_a_websocket(script: &str) {
+    let server = paced();
+    let org = server.organization();
+    let talk = Talk::start(&org);
+    runs(script, &server, &org.primary_key, &[("TALK", &talk.path(""))]);
+}
+
+#[test]
+fn websockets_talks_and_goes_on_after_every_cut() {
+    talks_over_a_websocket("websockets_client.py");
+}
+
+#[test]
+fn ws_talks_and_goes_on_after_every_cut() {
+    talks_over_a_websocket("ws.mjs");
 }

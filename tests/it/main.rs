@@ -73,3 +73,4 @@ mod webhooks_receivers;
 mod webhooks_replay;
 mod webhooks_tls;
 mod websocket;
+mod websocket_frames;

@@ -7,13 +7,13 @@ use crate::{
     talk::{Talk, endless, words},
 };
 
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// A client's end of a WebSocket, by hand.
-pub(crate) struct Socket(Connection);
+pub(crate) struct Socket(pub(crate) Connection);
 
 impl Socket {
     #[track_caller]
@@ -24,7 +24,7 @@ impl Socket {
         Self(connection)
     }
 
-    fn frame(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
         match payload.len() {
             short @ 0..126 => frame.push(0x80 | short as u8),
@@ -44,7 +44,7 @@ impl Socket {
         self.0.send(&frame).ok();
     }
 
-    fn say(&mut self, words: &Value) {
+    pub(crate) fn say(&mut self, words: &Value) {
         self.frame(0x80 | TEXT, words.to_string().as_bytes());
     }
 
@@ -65,7 +65,7 @@ impl Socket {
 
     /// The next frame of that type; those before it are passed over.
     #[track_caller]
-    fn until(&mut self, kind: &str) -> Value {
+    pub(crate) fn until(&mut self, kind: &str) -> Value {
         loop {
             let (opcode, payload) = self.hear();
             assert_eq!(opcode, TEXT, "before a {kind}: {payload:?}");
@@ -77,7 +77,7 @@ impl Socket {
     }
 
     /// The code with which the server closes; what comes before it is passed over.
-    fn close_code(&mut self) -> u16 {
+    pub(crate) fn close_code(&mut self) -> u16 {
         loop {
             if let (CLOSE, payload) = self.hear() {
                 return u16::from_be_bytes(payload[..2].try_into().unwrap());
@@ -86,7 +86,7 @@ impl Socket {
     }
 }
 
-fn handshake(talk: &Talk, rest: &str) -> Request {
+pub(crate) fn handshake(talk: &Talk, rest: &str) -> Request {
     talk.request("GET", &format!("/ws{rest}"))
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
@@ -189,40 +189,6 @@ fn what_cannot_be_done_is_an_error_with_its_ref() {
         (&error["error"]["code"], &error["error"]["param"]),
         (&json!("missing_scope"), &json!("conversations:write"))
     );
-}
-
-#[test]
-fn a_message_in_parts_is_one_and_too_large_a_frame_closes() {
-    let server = Server::start();
-    let org = server.organization();
-    let talk = Talk::start(&org);
-    let mut socket = Socket::open(&server, &talk, "");
-    let words = json!({"type": "message.send", "content": "in three parts", "wait_seconds": 0}).to_string();
-    let (first, rest) = words.as_bytes().split_at(9);
-    let (second, third) = rest.split_at(9);
-    socket.frame(TEXT, first);
-    socket.frame(0, second);
-    socket.frame(0x80 | PING, b"still there?");
-    socket.frame(0x80, third);
-    loop {
-        match socket.hear() {
-            (PONG, payload) => break assert_eq!(payload, b"still there?"),
-            (opcode, _) => assert_eq!(opcode, TEXT),
-        }
-    }
-    assert_eq!(socket.until("ack")["message"]["content"], "in three parts");
-
-    socket.frame(0x80 | TEXT, &vec![b' '; (1 << 20) + 1]);
-    assert_eq!(socket.close_code(), 1009);
-
-    let mut garbled = Socket::open(&server, &talk, "");
-    garbled.frame(0x80 | TEXT, b"\xff");
-    assert_eq!(garbled.close_code(), 1007);
-
-    let mut promising = Socket::open(&server, &talk, "");
-    // Only the head of a frame of a gigabyte: nobody waits for the rest.
-    promising.0.send(&[0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]).unwrap();
-    assert_eq!(promising.close_code(), 1009);
 }
 
 #[test]

@@ -18,14 +18,14 @@ use tokio::time::advance;
 use super::*;
 
 /// A conversation with nothing in it but its start.
-struct Scene {
+pub(in crate::http) struct Scene {
     directory: Directory,
     key: ConversationKey,
     _store: TestStore,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(in crate::http) async fn new() -> Self {
         let store = test_store().await;
         let writer = Writer::start(&store, "test").await.unwrap();
         let silent = Synthetic { first_token_ms: 60_000, ..Synthetic::default() };
@@ -44,16 +44,22 @@ impl Scene {
         Self { directory, key, _store: store }
     }
 
-    /// A stream of the whole conversation, whose greeting was read.
-    async fn events(&self) -> Events {
+    /// A reader of the whole conversation.
+    pub(in crate::http) async fn reader(&self) -> Reader {
         let opened = self.directory.open(self.key, None, None).await.unwrap();
         let Opened::Reader(reader) = opened else { panic!("{opened:?}") };
-        let mut events = Events::new(*reader, self.key.1, ActiveStream::unwatched());
+        *reader
+    }
+
+    /// A stream of the whole conversation, whose greeting was read.
+    async fn events(&self) -> Events {
+        let reader = self.reader().await;
+        let mut events = Events::new(reader, self.key.1, ActiveStream::unwatched());
         assert_eq!(next(&mut events).await, ":\n\n");
         events
     }
 
-    async fn say(&self) {
+    pub(in crate::http) async fn say(&self) {
         let message = NewMessage {
             id: MessageId::generate(),
             turn: TurnId::generate(),

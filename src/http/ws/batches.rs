@@ -89,3 +89,42 @@ impl Stream for Batches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, StreamExt};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::http::sse::tests::Scene;
+
+    #[actix::test]
+    async fn a_socket_that_takes_nothing_for_long_is_told_that_it_lags() {
+        let scene = Scene::new().await;
+        let mut batches = Batches::new(scene.reader().await, ActiveStream::unwatched());
+        scene.say().await;
+        assert!(matches!(batches.next().await, Some(Batch::Frames(frames)) if !frames.is_empty()));
+        // Whoever sends what it is given asks again when there is room; until then nothing more is gathered.
+        assert!(batches.next().now_or_never().is_none());
+        scene.say().await;
+        tokio::time::pause();
+        advance(LAGGING_AFTER).await;
+        assert!(matches!(batches.next().await, Some(Batch::Goodbye(Goodbye::Lagging))));
+        assert!(batches.next().await.is_none());
+    }
+
+    #[actix::test]
+    async fn a_socket_that_takes_what_it_is_given_in_time_gets_the_next() {
+        let scene = Scene::new().await;
+        let mut batches = Batches::new(scene.reader().await, ActiveStream::unwatched());
+        scene.say().await;
+        batches.next().await;
+        assert!(batches.next().now_or_never().is_none());
+        scene.say().await;
+        tokio::time::pause();
+        advance(LAGGING_AFTER / 2).await;
+        // A store's calls would seem to take for ever.
+        tokio::time::resume();
+        assert!(matches!(batches.next().await, Some(Batch::Frames(_))));
+    }
+}
