@@ -1,5 +1,6 @@
 //! What the server says about itself: logs on standard error, and counts at `/metrics`.
 
+mod format;
 mod metrics;
 mod process;
 
@@ -7,7 +8,10 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, util::TryInitError};
 
-pub use self::metrics::{Exposition, HttpMetrics};
+pub use self::{
+    format::Format,
+    metrics::{Exposition, HttpMetrics},
+};
 use crate::config::{Log, LogFormat};
 
 /// What actix says of single connections. It calls it an error when a stream is broken off, which the dialects do on

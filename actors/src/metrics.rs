@@ -28,6 +28,21 @@ const INDEX_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05
 const DELIVERY_BUCKETS: [f64; 12] =
     [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 5_400.0];
 
+/// Why something is refused that was asked for rightly.
+const REASONS: [&str; 5] =
+    ["idempotency_waiting", "overloaded", "too_many_connections", "turn_queue_full", "unavailable"];
+
+/// The actors that are brought back.
+const ACTORS: [&str; 7] = [
+    "analytics_aggregator",
+    "conversation",
+    "log_follower",
+    "usage_writer",
+    "webhook",
+    "webhook_dispatcher",
+    "webhook_replays",
+];
+
 /// The model that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByModel {
@@ -45,7 +60,7 @@ pub struct ByStatus {
 /// Why something was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByReason {
-    /// `turn_queue_full`, `writer_full`, …
+    /// One of `REASONS`.
     pub reason: &'static str,
 }
 
@@ -68,7 +83,7 @@ pub struct ByEmbedding {
 /// Which kind of actor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByActor {
-    /// `conversation`, `writer`, …
+    /// One of `ACTORS`.
     pub actor: &'static str,
 }
 
@@ -124,6 +139,14 @@ impl Default for Metrics {
         for outcome in ["delivered", "failed", "exhausted", "cancelled"] {
             drop(webhook_deliveries.get_or_create(&ByOutcome { outcome }));
         }
+        let refusals = Family::default();
+        for reason in REASONS {
+            drop(refusals.get_or_create(&ByReason { reason }));
+        }
+        let actor_restarts = Family::default();
+        for actor in ACTORS {
+            drop(actor_restarts.get_or_create(&ByActor { actor }));
+        }
         Self {
             time_to_first_token: Family::new_with_constructor(answer_histogram),
             time_to_completion: Family::new_with_constructor(answer_histogram),
@@ -132,14 +155,14 @@ impl Default for Metrics {
             conversations_active: Gauge::default(),
             turns,
             rate_limited: Counter::default(),
-            refusals: Family::default(),
+            refusals,
             commit: Histogram::new(COMMIT_BUCKETS),
             index_lag: Histogram::new(INDEX_BUCKETS),
             webhook_deliveries,
             webhook_delivery: Histogram::new(DELIVERY_BUCKETS),
             embeddings: Family::default(),
             embeddings_pending: Gauge::default(),
-            actor_restarts: Family::default(),
+            actor_restarts,
         }
     }
 }

@@ -7,7 +7,11 @@ use openclaw_actors::writer::Health;
 use serde::Serialize;
 
 use super::{error::ApiError, query::AnyParameters};
-use crate::{config::Secret, server::Parts, telemetry::Exposition};
+use crate::{
+    config::Secret,
+    server::Parts,
+    telemetry::{Exposition, Format},
+};
 
 #[derive(Serialize)]
 struct Status {
@@ -69,7 +73,7 @@ pub(super) async fn metrics(
         None if server.behind_proxy || !is_from_here(&request) => return Err(ApiError::unknown_route()),
         None => {}
     }
-    exposed(&exposition)
+    exposed(&request, &exposition)
 }
 
 /// Everything counted, on the operators' own listener.
@@ -81,13 +85,16 @@ pub(super) async fn metrics_for_operators(
 ) -> Result<HttpResponse, ApiError> {
     match &parts.config.server.metrics_token {
         Some(token) if !has_bearer(&request, token) => Err(ApiError::unauthenticated()),
-        _ => exposed(&exposition),
+        _ => exposed(&request, &exposition),
     }
 }
 
-fn exposed(exposition: &Exposition) -> Result<HttpResponse, ApiError> {
-    let text = exposition.text().map_err(ApiError::internal)?;
-    Ok(HttpResponse::Ok().content_type(Exposition::CONTENT_TYPE).body(text))
+fn exposed(request: &HttpRequest, exposition: &Exposition) -> Result<HttpResponse, ApiError> {
+    let format = Format::wanted_by(request);
+    let text = exposition.text(format).map_err(ApiError::internal)?;
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(format.content_type()).insert_header((header::VARY, "Accept"));
+    Ok(answer.body(text))
 }
 
 fn is_from_here(request: &HttpRequest) -> bool {

@@ -10,7 +10,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::process::Process;
+use super::{
+    format::{Format, plain},
+    process::Process,
+};
 
 /// Handling, in seconds, up to the answer's head: streams are timed apart.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -74,9 +77,6 @@ fn name_of(method: &Method) -> &'static str {
 pub struct Exposition(Arc<Registry>);
 
 impl Exposition {
-    /// OpenMetrics, which Prometheus reads.
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
     /// Of this server's requests, and of the process.
     #[must_use]
     pub fn new(http: &HttpMetrics) -> Self {
@@ -98,9 +98,12 @@ impl Exposition {
     ///
     /// # Errors
     /// Never with the metrics we have: writing to a string does not fail.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    pub fn text(&self, format: Format) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0)?;
-        Ok(text)
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Plain => plain(&text),
+        })
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the clients in other languages that the tests run, in the versions pinned beside this file, and prints where:
-# DIR/python is a Python environment, DIR/node/node_modules holds Node's modules.
+# python/ there is a Python environment, node/node_modules/ holds Node's modules, bin/ what else was asked for.
 #
 #   bash tests/clients/install.sh DIR [PROGRAM…]    DIR is made; what is there already for the same pins is used again
 #
@@ -13,6 +13,7 @@ into=${1:?say where to install: bash tests/clients/install.sh DIR [PROGRAM…]}
 shift
 
 fail() { printf 'tests/clients/install.sh: %s\n' "$*" >&2; exit 1; }
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 mkdir -p "$into"
 # Tests run beside each other; one of them installs.
@@ -21,14 +22,14 @@ flock 9
 
 # Debian packages, for what is not here.
 missing=()
+wants_promtool=
 for program in "$@"; do
   case $program in
-    chromium) package=chromium ;;
-    promtool) package=prometheus ;;
-    schemathesis) continue ;;
+    chromium) command -v chromium >/dev/null || missing+=(chromium) ;;
+    promtool) wants_promtool=1 ;;
+    schemathesis) ;;
     *) fail "it is not known where $program comes from" ;;
   esac
-  command -v "$program" >/dev/null || missing+=("$package")
 done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v node >/dev/null || missing+=(nodejs)
@@ -36,9 +37,7 @@ command -v npm >/dev/null || missing+=(npm)
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "the tests need ${missing[*]}: install them and run this again"
   printf "tests/clients/install.sh: installing Debian's %s\n" "${missing[*]}" >&2
-  as_root=()
-  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2 || fail "Debian's ${missing[*]} cannot be had"
 fi
 
@@ -65,5 +64,23 @@ if [[ " $* " == *" schemathesis "* ]] && [ ! -e "$place/schemathesis/complete" ]
   rm -rf "$place/schemathesis"
   environment "$place/schemathesis" "$others" >&2 || fail "Schemathesis could not be installed"
   : >"$place/schemathesis/complete"
+fi
+
+# Taken out of its package: installed, that would start a Prometheus.
+if [ -n "$wants_promtool" ] && [ ! -x "$place/bin/promtool" ]; then
+  mkdir -p "$place/bin"
+  if found=$(command -v promtool); then
+    ln -s "$found" "$place/bin/promtool"
+  else
+    printf "tests/clients/install.sh: fetching promtool from Debian's prometheus\n" >&2
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    (
+      cd "$scratch"
+      apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }
+      dpkg-deb -x prometheus_*.deb .
+    ) >&2 || fail "Debian's prometheus cannot be had"
+    mv "$scratch/usr/bin/promtool" "$place/bin/"
+  fi
 fi
 printf '%s\n' "$place"

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Connection, Server, eventually};
+use crate::harness::{Connection, Reply, Server, eventually};
 
 const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -111,12 +111,17 @@ fn metrics_are_text_that_a_scraper_reads() {
     let server = Server::start();
     server.client().get("/healthz").status(200);
     server.client().get("/no/such/conv_1").status(404);
-    let reply = server.client().get("/metrics").status(200);
+    let scraped = |accept: &str| server.client().request("GET", "/metrics").header("Accept", accept).send();
+    let reply =
+        scraped("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").status(200);
+    let is = |reply: &Reply, kind: &str| reply.header("content-type").is_some_and(|is| is.starts_with(kind));
     let text = reply.text();
-    assert!(
-        reply.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text"))
-    );
+    assert!(is(&reply, "application/openmetrics-text; version=1.0.0"));
     assert!(text.ends_with("# EOF\n"), "{text}");
+    for reply in [server.client().get("/metrics"), scraped("text/plain;version=0.0.4")] {
+        assert!(is(&reply, "text/plain; version=0.0.4"));
+        assert!(!reply.text().contains("# EOF"), "{}", reply.text());
+    }
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').expect(line);
         value.parse::<f64>().expect(line);

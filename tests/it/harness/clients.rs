@@ -27,6 +27,11 @@ impl Clients {
         command
     }
 
+    /// Prometheus' own tool.
+    pub(crate) fn promtool() -> Command {
+        Command::new(Self::with(&["promtool"]).0.join("bin/promtool"))
+    }
+
     fn with(programs: &[&str]) -> Self {
         let install = root().join("tests/clients/install.sh");
         let output = Command::new("bash")
