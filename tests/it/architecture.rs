@@ -103,6 +103,7 @@ fn a_right_arrow_is_let_be() {
         ("actors/src/answer/grounded.rs", "use crate::knowledge::Index; use awc::Client;"),
         ("actors/src/lib.rs", "pub use crate::keys::Key;"),
         ("src/http/ws.rs", "use actix_web_actors::ws;"),
+        ("src/http/ws/handshake.rs", "use actix_web_actors::ws;"),
         (
             "src/http/keys.rs",
             "/* use sqlx::Row; */ use actix_web::web; use openclaw_actors::{keys, limiter};",
@@ -154,8 +155,9 @@ fn violations(file: &str, code: &str) -> Vec<String> {
         if package == "src" && first == "sqlx" {
             blame(format!("{file} names sqlx: SQL belongs to actors"));
         }
-        if package == "src" && first == "actix_web_actors" && file != "src/http/ws.rs" {
-            blame(format!("{file} names actix_web_actors: only src/http/ws.rs may"));
+        let is_websocket = file == "src/http/ws.rs" || file.starts_with("src/http/ws/");
+        if package == "src" && first == "actix_web_actors" && !is_websocket {
+            blame(format!("{file} names actix_web_actors: only src/http/ws.rs and its folder may"));
         }
         if package == "src" && first == "crate" && !may_name(&module, second) {
             blame(format!(
