@@ -64,7 +64,6 @@ pub(super) async fn open(
     payload: Payload,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut answer = handshake::accept(&request)?;
     let cursor = parameters.cursor(request.headers())?;
     if parts.stopping.is_announced() {
         return Err(ApiError::unavailable());
@@ -73,6 +72,8 @@ pub(super) async fn open(
     let Opened::Reader(reader) = parts.directory.open(key, None, cursor).await? else {
         return Err(ApiError::not_found());
     };
+    // Before the ticket's seat is taken: what comes to nothing ends nobody's connection.
+    let mut answer = handshake::accept(&request)?;
     let seat = party.seat(&parts).await?;
     let StreamParty { caller, permit, .. } = party;
     let active = ActiveStream::new(&parts.keys, &caller.principal, Scope::ConversationsRead, permit);
