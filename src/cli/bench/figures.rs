@@ -100,9 +100,12 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
         add("webhook backlog", "", "/s", Some(told.backlog.per_second), Higher, true);
         add("webhook delivery", "CPU", "ms", Some(told.backlog.cpu_ms_each), Lower, true);
         add("webhooks end to end", "", "/s", Some(told.end_to_end.per_second), Higher, true);
+        add("over the baseline", "delivery CPU", "×", told.cpu_over_bare, Lower, true);
     }
     if let Some(ratio) = &report.ratio {
         add("over the baseline", "CPU", "×", ratio.cpu, Lower, true);
+        add("over the baseline", "CPU without the store", "×", ratio.cpu_without_store, Lower, true);
+        add("over the baseline", "answers", "×", ratio.requests_per_second, Higher, false);
         add("over the baseline", "first token p99", "×", ratio.first_token_p99, Lower, false);
     }
     all
