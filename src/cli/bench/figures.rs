@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
-use super::{report::Report, tally::Spread};
+use super::{
+    html::text::{known, number},
+    ramp::Step,
+    report::Report,
+    tally::Spread,
+};
 
 /// Which way a figure is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,6 +114,36 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
         add("over the baseline", "first token p99", "×", ratio.first_token_p99, Lower, false);
     }
     all
+}
+
+/// What a table of rates has in each row; waits are milliseconds.
+pub(super) const RATES: [&str; 10] = [
+    "Offered/s",
+    "Answered/s",
+    "First token p50",
+    "p99",
+    "Completion p99",
+    "CPU cores",
+    "MiB",
+    "Generator cores",
+    "Errors",
+    "Keeps up",
+];
+
+/// The row of one rate, as plain text.
+pub(super) fn rate(step: &Step) -> [String; RATES.len()] {
+    [
+        number(step.offered_per_second),
+        number(step.achieved_per_second),
+        known(step.first_token_ms.map(|spread| spread.p50)),
+        known(step.first_token_ms.map(|spread| spread.p99)),
+        known(step.completion_ms.map(|spread| spread.p99)),
+        known(step.cpu_cores),
+        known(step.rss_mib),
+        number(step.generator_cpu_cores),
+        step.errors.to_string(),
+        step.falls_behind.as_deref().map_or("yes".to_owned(), |why| format!("no: {why}")),
+    ]
 }
 
 impl Figure {

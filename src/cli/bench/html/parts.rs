@@ -78,39 +78,10 @@ pub(super) fn waits(report: &Report) -> String {
 
 /// One row for each rate.
 pub(super) fn rates(ramp: &Ramp) -> String {
-    let head = [
-        "Offered/s",
-        "Answered/s",
-        "First token p50",
-        "p99",
-        "Completion p99",
-        "CPU cores",
-        "MiB",
-        "Generator cores",
-        "Errors",
-        "Keeps up",
-    ];
-    let rows: Vec<Vec<String>> = ramp
-        .steps
-        .iter()
-        .map(|step| {
-            vec![
-                number(step.offered_per_second),
-                number(step.achieved_per_second),
-                known(step.first_token_ms.map(|spread| spread.p50)),
-                known(step.first_token_ms.map(|spread| spread.p99)),
-                known(step.completion_ms.map(|spread| spread.p99)),
-                known(step.cpu_cores),
-                known(step.rss_mib),
-                number(step.generator_cpu_cores),
-                number(step.errors as f64),
-                step.falls_behind.clone().map_or("yes".to_owned(), |why| format!("no: {why}")),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<String>> = ramp.steps.iter().map(|step| figures::rate(step).into()).collect();
     format!(
         "{}<p>{}</p>\n",
-        table("Each rate, waits in milliseconds", &head, &rows),
+        table("Each rate, waits in milliseconds", &figures::RATES, &rows),
         escaped(&ramp.in_words())
     )
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Section;
 use crate::cli::bench::{
     about::{About, Machine},
-    figures::{figures, waits},
+    figures::{RATES, figures, rate, waits},
     html::{
         plots::Plot,
         text::{known, number},
@@ -105,31 +105,9 @@ fn figure_table(report: &Report) -> String {
 }
 
 fn rates(ramp: &Ramp) -> String {
-    let mut table = head(&[
-        "offered/s",
-        "answered/s",
-        "first token p50",
-        "p99",
-        "completion p99",
-        "CPU cores",
-        "MiB",
-        "generator cores",
-        "errors",
-        "keeps up",
-    ]);
+    let mut table = head(&RATES);
     for step in &ramp.steps {
-        table += &row(&[
-            number(step.offered_per_second),
-            number(step.achieved_per_second),
-            known(step.first_token_ms.map(|spread| spread.p50)),
-            known(step.first_token_ms.map(|spread| spread.p99)),
-            known(step.completion_ms.map(|spread| spread.p99)),
-            known(step.cpu_cores),
-            known(step.rss_mib),
-            number(step.generator_cpu_cores),
-            step.errors.to_string(),
-            step.falls_behind.as_deref().map_or("yes".to_owned(), |why| format!("no: {}", cell(why))),
-        ]);
+        table += &row(&rate(step).map(|text| cell(&text)));
     }
     table + "\n"
 }
